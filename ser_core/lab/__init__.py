@@ -1,0 +1,1 @@
+"""Building models. Needs the [train] extra; nothing in serving imports this package."""
