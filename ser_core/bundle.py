@@ -1,0 +1,132 @@
+"""A model on disk: a folder with the network, what it is, and checksums."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+FORMAT = 1
+DEFAULT = "default"
+INFO = "bundle.json"
+CARD = "MODEL_CARD.md"
+
+_PACKAGED = Path(__file__).parent / "_bundles"
+_SOURCE_TREE = Path(__file__).parents[1] / "models"
+
+
+class BundleError(RuntimeError):
+    """A bundle that is missing, damaged or of another format; the message is one clear line."""
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """What `bundle.json` says, checked; see `docs/bundle.md` for every key."""
+
+    path: Path
+    name: str
+    version: str
+    emotions: tuple[str, ...]
+    sampling_rate: int
+    """Hz that the model hears."""
+    window: float
+    """Seconds that the model judges at once."""
+    hop: float
+    """Seconds from one window of a long recording to the next."""
+    temperature: float
+    """Logits are divided by it before the softmax (Guo et al. 2017, arXiv:1706.04599)."""
+    threshold: float
+    """Confidence under which an answer is called uncertain."""
+    info: Mapping[str, Any]
+
+    @classmethod
+    def load(cls, bundle: str | Path | None = None) -> "Bundle":
+        """Read and verify a bundle: a name (`default`) or a folder; None is the default one.
+
+        Raises:
+            BundleError: it is missing, not of this format, or its checksums do not match.
+        """
+        path = find_bundle(bundle or DEFAULT)
+        try:
+            info = json.loads((path / INFO).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as e:
+            raise BundleError(f"{path / INFO} cannot be read: {e}") from e
+        if not isinstance(info, dict) or info.get("format") != FORMAT:
+            raise BundleError(f"{path / INFO} is not a bundle of format {FORMAT}")
+        try:
+            loaded = cls(
+                path=path,
+                name=str(info["name"]),
+                version=str(info["version"]),
+                emotions=tuple(str(emotion) for emotion in info["emotions"]),
+                sampling_rate=int(info["sampling_rate"]),
+                window=float(info["window"]),
+                hop=float(info["hop"]),
+                temperature=float(info["temperature"]),
+                threshold=float(info["threshold"]),
+                info=info,
+            )
+            loaded._verify(info["artefacts"])
+        except (KeyError, TypeError, ValueError, AttributeError) as e:
+            raise BundleError(f"{path / INFO} is damaged: {type(e).__name__}: {e}") from e
+        return loaded
+
+    def _verify(self, artefacts: Mapping[str, str]) -> None:
+        for name, checksum in artefacts.items():
+            artefact = self.path / name
+            if not artefact.is_file():
+                raise BundleError(f"{artefact} is missing; fetch the bundle again")
+            if sha256(artefact) != checksum:
+                raise BundleError(f"{artefact} is damaged: its SHA-256 is not the one in {INFO}")
+
+    @property
+    def model(self) -> Path:
+        """The LiteRT file that is served: float or int8, whichever the bundle names."""
+        return self.path / str(self.info["serve"])
+
+    @property
+    def card(self) -> str:
+        """The text of the model's card, Markdown."""
+        card = self.path / CARD
+        return card.read_text(encoding="utf-8") if card.is_file() else ""
+
+
+def find_bundle(bundle: str | Path) -> Path:
+    """The folder of a bundle given by name or by path.
+
+    Raises:
+        BundleError: there is none, naming the places that were searched.
+    """
+    places = [Path(bundle)]
+    if Path(bundle).name == str(bundle):
+        places = [_SOURCE_TREE / bundle, _PACKAGED / bundle, Path(bundle)]
+    for place in places:
+        if (place / INFO).is_file():
+            return place
+    raise BundleError(f"no bundle {str(bundle)!r}: there is no {INFO} in {_listed(places)}")
+
+
+def installed_bundles() -> Iterator[str]:
+    """Names of the bundles that come with this installation."""
+    folders = {path.parent.name for root in (_SOURCE_TREE, _PACKAGED) for path in root.glob(f"*/{INFO}")}
+    yield from sorted(folders)
+
+
+def write_info(path: Path, info: Mapping[str, Any]) -> None:
+    """Write `bundle.json` with the checksums of the artefacts that `info["artefacts"]` names."""
+    checksums = {name: sha256(path / name) for name in info["artefacts"]}
+    text = json.dumps({"format": FORMAT, **info, "artefacts": checksums}, indent=2)
+    partial = path / f"{INFO}.part"
+    partial.write_text(text + "\n", encoding="utf-8")
+    partial.replace(path / INFO)
+
+
+def sha256(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _listed(places: list[Path]) -> str:
+    return ", ".join(str(place) for place in places)

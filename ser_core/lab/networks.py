@@ -1,0 +1,62 @@
+"""Every architecture by name: features and their mask in, logits out."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+from keras import layers, ops
+
+from ser_core.lab.pooling import AttentiveStatistics, DownsampleMask
+
+Network = Callable[[tuple[int | None, int], int], keras.Model]
+
+
+def residual_cnn(
+    features: tuple[int | None, int],
+    classes: int,
+    *,
+    channels: Sequence[int] = (16, 24, 48, 96, 128),
+    dropout: float = 0.3,
+    embedding: int = 128,
+) -> keras.Model:
+    """Residual 2-D convolutions over log-mel, attentive pooling over time.
+
+    Input `(batch, frames, bands)` and mask `(batch, frames)`, output logits `(batch, classes)`.
+    After He et al. 2016 (arXiv:1512.03385) and Okabe et al. 2018 (arXiv:1803.10963).
+    """
+    frames, bands = features
+    spectrum = keras.Input((frames, bands), name="features")
+    mask = keras.Input((frames,), name="mask")
+    x = layers.Reshape((-1, bands, 1))(spectrum)
+    x = _convolution(x, channels[0], strides=2)
+    step = DownsampleMask()(mask)
+    for index, width in enumerate(channels[1:]):
+        strides = 1 if index == 0 else 2
+        if strides == 2:
+            step = DownsampleMask()(step)
+        x = _residual(x, width, strides, step)
+    x = layers.Reshape((-1, x.shape[2] * x.shape[3]))(x)
+    x = layers.Dense(embedding, use_bias=False)(x)
+    x = layers.BatchNormalization()(x)
+    x = layers.ReLU()(x)
+    x = AttentiveStatistics()([x, step])
+    x = layers.Dropout(dropout)(x)
+    return keras.Model([spectrum, mask], layers.Dense(classes, name="logits")(x))
+
+
+def _convolution(x: Any, width: int, strides: int = 1) -> Any:
+    x = layers.Conv2D(width, 3, strides, padding="same", use_bias=False)(x)
+    return layers.ReLU()(layers.BatchNormalization()(x))
+
+
+def _residual(x: Any, width: int, strides: int, mask: Any) -> Any:
+    y = _convolution(x, width, strides)
+    y = layers.Conv2D(width, 3, padding="same", use_bias=False)(y)
+    y = layers.BatchNormalization()(y)
+    if strides > 1:
+        x = layers.AveragePooling2D(strides, padding="same")(x)
+    if x.shape[-1] != width:
+        x = layers.Conv2D(width, 1, use_bias=False)(x)
+    x = layers.ReLU()(layers.add([x, y]))
+    return layers.multiply([x, layers.Reshape((-1, 1, 1))(mask)])

@@ -1,0 +1,86 @@
+"""Layers that know which frames of a padded window are sound."""
+
+from typing import Any
+
+import keras
+from keras import layers, ops
+
+
+@keras.saving.register_keras_serializable(package="ser")
+class FrameMask(layers.Layer):  # type: ignore[misc]
+    """Lengths in samples `(batch, 1)` -> which of `frames` hold sound, `(batch, frames)` of 0 and 1."""
+
+    def __init__(self, frames: int, hop: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.frames, self.hop = frames, hop
+
+    def call(self, lengths: Any) -> Any:
+        starts = ops.arange(self.frames, dtype="float32") * float(self.hop)
+        starts = ops.reshape(starts, (1, self.frames))
+        # The first frame always counts: a mean over no frames at all is not a number.
+        lengths = ops.maximum(ops.cast(ops.reshape(lengths, (-1, 1)), "float32"), 1.0)
+        return ops.cast(ops.less(starts, lengths), "float32")
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "frames": self.frames, "hop": self.hop}
+
+
+@keras.saving.register_keras_serializable(package="ser")
+class LevelNormalisation(layers.Layer):  # type: ignore[misc]
+    """Log-mel in dB made independent of level, `(batch, frames, bands)` -> the same shape.
+
+    The loudest point of the window becomes 0 dB, what lies `span` dB under it is cut off, then the
+    mean over the frames that hold sound is removed (of each band, if `per_band`) and dB become
+    units of 20 dB. Frames without sound become 0.
+    """
+
+    def __init__(self, span: float = 70.0, per_band: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.span, self.per_band = span, per_band
+
+    def call(self, inputs: Any) -> Any:
+        decibels, mask = inputs
+        mask = ops.expand_dims(mask, -1)
+        heard = ops.where(ops.greater(mask, 0), decibels, -1e9)
+        peak = ops.max(heard, axis=(1, 2), keepdims=True)
+        relative = ops.maximum(decibels - peak, -self.span)
+        total = ops.sum(mask, axis=1, keepdims=True)
+        mean = ops.sum(relative * mask, axis=1, keepdims=True) / total
+        if not self.per_band:
+            mean = ops.mean(mean, axis=2, keepdims=True)
+        return (relative - mean) * mask / 20.0
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "span": self.span, "per_band": self.per_band}
+
+
+@keras.saving.register_keras_serializable(package="ser")
+class DownsampleMask(layers.Layer):  # type: ignore[misc]
+    """Every second entry of a mask `(batch, frames)`, as a "same" convolution of stride 2 keeps."""
+
+    def call(self, mask: Any) -> Any:
+        return mask[:, ::2]
+
+
+@keras.saving.register_keras_serializable(package="ser")
+class AttentiveStatistics(layers.Layer):  # type: ignore[misc]
+    """Weighted mean and spread over time: `(batch, frames, k)` and a mask -> `(batch, 2 k)`.
+
+    Each feature has its own weights over time (Okabe et al. 2018, arXiv:1803.10963).
+    """
+
+    def build(self, shapes: Any) -> None:
+        width = shapes[0][-1]
+        self.hidden = layers.Dense(width // 2, activation="tanh")
+        self.score = layers.Dense(width)
+        self.hidden.build(shapes[0])
+        self.score.build((*shapes[0][:-1], width // 2))
+
+    def call(self, inputs: Any) -> Any:
+        x, mask = inputs
+        mask = ops.expand_dims(mask, -1)
+        scores = self.score(self.hidden(x)) + (mask - 1.0) * 1e4
+        weights = ops.softmax(scores, axis=1)
+        mean = ops.sum(weights * x, axis=1)
+        variance = ops.sum(weights * ops.square(x), axis=1) - ops.square(mean)
+        return ops.concatenate([mean, ops.sqrt(ops.maximum(variance, 1e-6))], axis=-1)
