@@ -1,0 +1,35 @@
+"""The HTTP service: `create_app` is what a WSGI server runs."""
+
+from flask import Flask
+
+from api import page, predict, problems, status, upload
+from api.models import Models
+from api.settings import SettingError, Settings
+
+__all__ = ["SettingError", "Settings", "create_app"]
+
+
+def create_app(settings: Settings | None = None, models: Models | None = None) -> Flask:
+    """The service as a WSGI app, its models loaded and warming up.
+
+    Args:
+        settings: None reads them from the environment.
+        models: None loads those that the settings name.
+
+    Raises:
+        SettingError: a variable of the environment cannot be used.
+        BundleError: a bundle is missing or damaged.
+    """
+    settings = settings or Settings.from_environment()
+    app = Flask(__name__)
+    app.config["SETTINGS"] = settings
+    app.json.sort_keys = False  # type: ignore[attr-defined]  # emotions keep their bundle's order
+    problems.init_app(app)
+    upload.init_app(app, settings.max_bytes, settings.max_files)
+    page.init_app(app)
+    app.register_blueprint(predict.blueprint)
+    app.register_blueprint(status.blueprint)
+    models = models or Models.load(settings)
+    app.extensions["ser"] = models
+    models.warm_up()
+    return app

@@ -1,0 +1,45 @@
+"""How gunicorn serves: `gunicorn --config python:api.gunicorn_config "api:create_app()"`."""
+
+from pathlib import Path
+from typing import Any
+
+from api.settings import SettingError, Settings
+from ser_core.bundle import Bundle, BundleError
+
+try:
+    _settings = Settings.from_environment()
+except SettingError as e:
+    raise SystemExit(f"ser: {e}") from e
+
+bind = (
+    f"[{_settings.host}]:{_settings.port}"
+    if ":" in _settings.host
+    else (f"{_settings.host}:{_settings.port}")
+)
+worker_class = "gthread"
+workers = _settings.workers
+threads = _settings.threads
+worker_connections = 100
+preload_app = False  # interpreters do not survive a fork
+timeout = 60
+graceful_timeout = 25
+keepalive = 75  # longer than a load balancer's 60 s, so that it never reuses a closed connection
+
+# The container's file system may be read-only, and a heartbeat on a disk can block.
+worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
+control_socket_disable = True
+
+accesslog = "-" if _settings.access_log else None
+access_log_format = (
+    '{"method": "%(m)s", "path": "%(U)s", "status": %(s)s, "bytes": %(B)s,'
+    ' "microseconds": %(D)s, "request_id": "%({x-request-id}o)s"}'
+)
+
+
+def on_starting(server: Any) -> None:
+    """Stop with one clear line, before any worker starts, if a bundle cannot be served."""
+    try:
+        for name in _settings.model:
+            Bundle.load(name)
+    except BundleError as e:
+        raise SystemExit(f"ser: {e}") from e

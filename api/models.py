@@ -1,0 +1,89 @@
+"""The recognizers that the service answers with; they live on the app."""
+
+import logging
+import threading
+from collections.abc import Iterator, Sequence
+
+from flask import current_app
+
+from api.problems import Problem
+from api.settings import Settings
+from ser_core.bundle import BundleError
+from ser_core.recognizer import Recognizer
+
+log = logging.getLogger(__name__)
+
+
+class Models:
+    """Recognizers by the name of their bundle; the first one is the default."""
+
+    def __init__(self, recognizers: Sequence[Recognizer]) -> None:
+        self._by_name = {each.bundle.name: each for each in recognizers}
+        if len(self._by_name) != len(recognizers):
+            names = ", ".join(each.bundle.name for each in recognizers)
+            raise BundleError(f"SER_MODEL: two bundles of the same name in {names}")
+        self._warm = threading.Event()
+
+    @classmethod
+    def load(cls, settings: Settings) -> "Models":
+        """Load what `SER_MODEL` names.
+
+        Raises:
+            BundleError: one is missing or damaged, or two have the same name.
+        """
+        return cls(
+            [
+                Recognizer.load(
+                    name,
+                    runtime=settings.runtime,
+                    threads=settings.runtime_threads,
+                    interpreters=settings.interpreters,
+                )
+                for name in settings.model
+            ]
+        )
+
+    @property
+    def names(self) -> list[str]:
+        """Default first."""
+        return list(self._by_name)
+
+    @property
+    def ready(self) -> bool:
+        """Every model has answered its warm-up clip."""
+        return self._warm.is_set()
+
+    def __iter__(self) -> Iterator[Recognizer]:
+        return iter(self._by_name.values())
+
+    def get(self, name: str | None) -> Recognizer:
+        """The recognizer of that name; None is the default one.
+
+        Raises:
+            Problem: there is none of that name.
+        """
+        wanted = name or self.names[0]
+        try:
+            return self._by_name[wanted]
+        except KeyError:
+            detail = f"model={wanted[:80]!r}: there is {', '.join(self.names)}."
+            raise Problem("bad-parameter", detail, {"parameter": "model"}) from None
+
+    def warm_up(self) -> None:
+        """Have every model judge a clip, beside the requests: the first ones need not wait."""
+        threading.Thread(target=self._warm_up, name="warm-up", daemon=True).start()
+
+    def _warm_up(self) -> None:
+        try:
+            for recognizer in self:
+                recognizer.warm_up()
+        except Exception:
+            log.exception("the warm-up failed; /ready keeps saying no")
+            return
+        self._warm.set()
+
+
+def current_models() -> Models:
+    """The models of the app at hand."""
+    models: Models = current_app.extensions["ser"]
+    return models

@@ -1,0 +1,48 @@
+"""GET /: the page where a person uploads a recording and sees the answer."""
+
+from flask import Blueprint, Flask, Response, current_app, render_template, request
+
+from ser_core import __version__
+
+blueprint = Blueprint("page", __name__)
+
+POLICY = "; ".join(
+    [
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self'",
+        "connect-src 'self'",
+        "form-action 'self'",
+        "base-uri 'none'",
+        "frame-ancestors 'none'",
+    ]
+)
+
+
+def init_app(app: Flask) -> None:
+    """Serve the page, and tell browsers what it may load: its own files, nothing else."""
+    app.register_blueprint(blueprint)
+    app.after_request(_restrict)
+
+
+@blueprint.get("/")
+def index() -> str:
+    """The upload form."""
+    settings = current_app.config["SETTINGS"]
+    return render_template(
+        "index.html",
+        version=__version__,
+        megabytes=settings.max_bytes / 1e6,
+        minutes=settings.max_seconds / 60,
+        max_bytes=settings.max_bytes,
+    )
+
+
+def _restrict(response: Response) -> Response:
+    response.headers["Content-Security-Policy"] = POLICY
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Referrer-Policy"] = "no-referrer"
+    if request.endpoint == "page.index":
+        response.headers["Cache-Control"] = "no-cache"
+    return response

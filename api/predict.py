@@ -1,0 +1,97 @@
+"""POST /predict: audio in, emotion out."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from flask import Blueprint, Response, current_app, jsonify, request
+
+from api.models import current_models
+from api.problems import Problem, of_audio
+from api.upload import Upload, uploads
+from ser_core.audio import AudioError, Limits
+from ser_core.recognizer import Recognizer
+
+blueprint = Blueprint("predict", __name__)
+
+PARAMETERS = ("model", "timeline", "top")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a request asks for beside the emotion."""
+
+    recognizer: Recognizer
+    timeline: bool
+    top: int | None
+    limits: Limits
+
+
+@blueprint.post("/predict")
+@blueprint.post("/invocations")
+def predict() -> Response:
+    """Judge the recordings of a request; a bad one among several does not fail the others."""
+    recordings = uploads()
+    options = _options()
+    if len(recordings) == 1:
+        return jsonify(_judge(recordings[0], options))
+    return jsonify(predictions=[_judge_or_say_why(each, options) for each in recordings])
+
+
+def _options() -> Options:
+    """From the query, or from a form's fields of the same names."""
+    if unknown := sorted(set(request.args) - set(PARAMETERS)):
+        detail = f"There is no parameter {unknown[0][:80]!r}, only {', '.join(PARAMETERS)}."
+        raise Problem("bad-parameter", detail, {"parameter": unknown[0][:80]})
+    values = request.values
+    settings = current_app.config["SETTINGS"]
+    return Options(
+        recognizer=current_models().get(values.get("model")),
+        timeline=_flag("timeline", values.get("timeline", "false")),
+        top=_top(values["top"]) if "top" in values else None,
+        limits=Limits(
+            max_seconds=settings.max_seconds,
+            max_channels=settings.max_channels,
+            max_sampling_rate=settings.max_sampling_rate,
+        ),
+    )
+
+
+def _flag(name: str, value: str) -> bool:
+    if value not in {"true", "false"}:
+        raise _bad(name, value, "true or false")
+    return value == "true"
+
+
+def _top(value: str) -> int:
+    # isascii: other scripts' digits are digits to Python as well.
+    if not (value.isascii() and value.isdigit() and len(value) < 4 and int(value) > 0):
+        raise _bad("top", value, "a whole number from 1 on")
+    return int(value)
+
+
+def _bad(name: str, value: str, wanted: str) -> Problem:
+    detail = f"{name}={value[:80]!r}: must be {wanted}."
+    return Problem("bad-parameter", detail, {"parameter": name})
+
+
+def _judge(recording: Upload, options: Options) -> dict[str, Any]:
+    prediction = options.recognizer.predict(recording.file, limits=options.limits)
+    answer = prediction.to_dict(timeline=options.timeline)
+    if options.top is not None:
+        for part in (answer, *answer.get("segments", ())):
+            part["probabilities"] = _most_probable(part["probabilities"], options.top)
+    if recording.filename is not None:
+        answer["filename"] = recording.filename
+    return answer
+
+
+def _judge_or_say_why(recording: Upload, options: Options) -> dict[str, Any]:
+    try:
+        return _judge(recording, options)
+    except AudioError as e:
+        return {"error": of_audio(e).to_dict(), "filename": recording.filename}
+
+
+def _most_probable(probabilities: dict[str, float], top: int) -> dict[str, float]:
+    ranked = sorted(probabilities.items(), key=lambda item: item[1], reverse=True)
+    return dict(ranked[:top])

@@ -1,0 +1,126 @@
+"""Every setting of the service, read once from the environment."""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from api.cpus import available_cpus
+from ser_core.runtime import RUNTIMES
+
+MOST_WORKERS = 4
+"""Unless asked for more: beyond it the CPUs go to interpreters, which share a worker's memory."""
+
+
+class SettingError(ValueError):
+    """A variable of the environment with a value that cannot be used; the message names both."""
+
+
+def _text(value: str) -> str:
+    if not value.strip():
+        raise ValueError("must not be empty")
+    return value.strip()
+
+
+def _names(value: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in value.split(",") if name.strip())
+    if not names:
+        raise ValueError("must name at least one bundle")
+    return names
+
+
+def _whole(least: int, most: int) -> Callable[[str], int]:
+    def parse(value: str) -> int:
+        try:
+            number = int(value)
+        except ValueError:
+            raise ValueError("must be a whole number") from None
+        if not least <= number <= most:
+            raise ValueError(f"must be between {least} and {most}")
+        return number
+
+    return parse
+
+
+def _seconds(value: str) -> float:
+    try:
+        number = float(value)
+    except ValueError:
+        raise ValueError("must be a number of seconds") from None
+    if not 0.1 <= number <= 86_400:
+        raise ValueError("must be between 0.1 and 86400 seconds")
+    return number
+
+
+def _flag(value: str) -> bool:
+    try:
+        return {"true": True, "1": True, "false": False, "0": False}[value.strip().lower()]
+    except KeyError:
+        raise ValueError("must be true or false") from None
+
+
+def _runtime(value: str) -> str:
+    if value not in RUNTIMES:
+        raise ValueError(f"must be one of {', '.join(RUNTIMES)}")
+    return value
+
+
+def _setting(variable: str, parse: Callable[[str], Any], default: Any) -> Any:
+    """A field that a variable sets; of several, separated by spaces, the first that is there."""
+    metadata = {"variables": variable.split(), "parse": parse}
+    if callable(default):
+        return field(default_factory=default, metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the service was told; `Settings()` is what it does untold."""
+
+    host: str = _setting("HOST", _text, "127.0.0.1")
+    port: int = _setting("PORT", _whole(1, 65_535), 8000)
+    model: tuple[str, ...] = _setting("SER_MODEL", _names, ("default",))
+    """Bundles to serve, by name or folder; the first one answers unless another is asked for."""
+    runtime: str = _setting("SER_RUNTIME", _runtime, "litert")
+    max_bytes: int = _setting("SER_MAX_BYTES", _whole(1_000, 2_000_000_000), 25_000_000)
+    """Bytes of audio in one request, all its files together."""
+    max_seconds: float = _setting("SER_MAX_SECONDS", _seconds, 600.0)
+    max_channels: int = _setting("SER_MAX_CHANNELS", _whole(1, 255), 8)
+    max_sampling_rate: int = _setting("SER_MAX_SAMPLING_RATE", _whole(8_000, 768_000), 192_000)
+    max_files: int = _setting("SER_MAX_FILES", _whole(1, 1_000), 16)
+    workers: int = _setting(
+        "SER_WORKERS WEB_CONCURRENCY",
+        _whole(1, 256),
+        lambda: min(available_cpus(), MOST_WORKERS),
+    )
+    """Processes."""
+    threads: int = _setting("SER_THREADS", _whole(1, 256), 4)
+    """Requests that a worker reads and decodes at the same time."""
+    runtime_threads: int = _setting("SER_RUNTIME_THREADS", _whole(1, 256), 1)
+    """Threads of one interpreter."""
+    access_log: bool = _setting("SER_ACCESS_LOG", _flag, True)
+
+    @property
+    def interpreters(self) -> int:
+        """Interpreters a worker, so that all workers' threads together fit the CPUs."""
+        return max(1, available_cpus() // (self.workers * self.runtime_threads))
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> "Settings":
+        """The settings that the environment holds; what it does not name keeps its default.
+
+        Raises:
+            SettingError: a value cannot be used.
+        """
+        given = {}
+        for each in fields(cls):
+            variable = next(
+                (name for name in each.metadata["variables"] if environ.get(name)), None
+            )
+            if variable is None:
+                continue
+            try:
+                given[each.name] = each.metadata["parse"](environ[variable])
+            except ValueError as e:
+                raise SettingError(f"{variable}={environ[variable]!r}: {e}") from e
+        return cls(**given)

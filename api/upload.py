@@ -1,0 +1,209 @@
+"""Audio out of a request's body, in bounded memory and never in a file."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from io import BytesIO
+from typing import IO, Any, BinaryIO
+
+import flask
+from flask import Flask, Response, current_app, request
+from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.formparser import FormDataParser
+
+from api.problems import Problem
+
+FIELD = "file"
+FORM_ALLOWANCE = 256 * 1024
+"""Bytes that a form's own text may take beside the audio."""
+FORM_FIELDS = 16
+"""Fields that a form may have beside the files."""
+
+_BLOCK = 64 * 1024
+_LEFTOVER_SECONDS = 5.0
+_LEFTOVER_BYTES = 200_000_000
+_RAW_TYPES = ("application/octet-stream", "application/ogg")
+
+
+@dataclass(frozen=True)
+class Upload:
+    """One recording of a request."""
+
+    file: BinaryIO
+    filename: str | None
+    """As the client called it; None where the body itself is the recording."""
+
+
+class _Sink(BytesIO):
+    """A file's bytes; refuses them once the request has sent more than it may."""
+
+    def __init__(self, request: "AudioRequest") -> None:
+        super().__init__()
+        self._request = request
+
+    def write(self, data: Any, /) -> int:
+        self._request.take(len(data))
+        return super().write(data)
+
+
+class _Input:
+    """The server's input stream, whose failures are the client's doing, not the service's.
+
+    Servers raise errors of their own on a broken chunk or a connection that closed.
+    """
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self.failed = False
+
+    def read(self, size: int = -1) -> bytes:
+        try:
+            return self._stream.read(size)
+        except Exception as e:
+            self.failed = True
+            raise Problem("malformed-body", "The body could not be read to its end.") from e
+
+
+class AudioRequest(flask.Request):
+    """A request whose files stay in memory: Werkzeug's own go to disk above 500 kB."""
+
+    def __init__(self, environ: dict[str, Any], *args: Any, **kwargs: Any) -> None:
+        environ["wsgi.input"] = _Input(environ["wsgi.input"])
+        super().__init__(environ, *args, **kwargs)
+        self._taken = 0
+
+    def take(self, count: int) -> None:
+        """Account for bytes of audio.
+
+        Raises:
+            Problem: the request has sent more than `SER_MAX_BYTES`.
+        """
+        self._taken += count
+        if self._taken > current_app.config["MAX_AUDIO_BYTES"]:
+            raise too_large()
+
+    def make_form_data_parser(self) -> FormDataParser:
+        parser = super().make_form_data_parser()
+        parser.silent = False  # a form that cannot be parsed is an error, not an empty form
+        return parser
+
+    def _get_file_stream(
+        self,
+        total_content_length: int | None,
+        content_type: str | None,
+        filename: str | None = None,
+        content_length: int | None = None,
+    ) -> IO[bytes]:
+        return _Sink(self)
+
+
+def init_app(app: Flask, max_bytes: int, max_files: int) -> None:
+    """Bound what a request may send, and read what a refused one still sends."""
+    app.request_class = AudioRequest
+    app.config["MAX_AUDIO_BYTES"] = max_bytes
+    app.config["MAX_AUDIO_FILES"] = max_files
+    app.config["MAX_CONTENT_LENGTH"] = max_bytes + FORM_ALLOWANCE
+    app.config["MAX_FORM_MEMORY_SIZE"] = FORM_ALLOWANCE
+    app.config["MAX_FORM_PARTS"] = max_files + FORM_FIELDS
+    app.after_request(_read_leftover)
+
+
+def uploads() -> list[Upload]:
+    """The recordings of the request at hand, at least one.
+
+    Raises:
+        Problem: there is none, or too much of it.
+    """
+    try:
+        if request.mimetype == "multipart/form-data":
+            return _from_form()
+        return [Upload(_from_body(), None)]
+    except RequestEntityTooLarge as e:
+        raise too_large() from e
+
+
+def too_large() -> Problem:
+    """The refusal of a request that sends too much, naming what is taken."""
+    config = current_app.config
+    return Problem(
+        "too-large",
+        f"A request may hold {config['MAX_AUDIO_BYTES'] / 1e6:g} MB of audio"
+        f" in {config['MAX_AUDIO_FILES']} files, and {FORM_FIELDS} other fields.",
+        {"max_bytes": config["MAX_AUDIO_BYTES"], "max_files": config["MAX_AUDIO_FILES"]},
+    )
+
+
+def _from_form() -> list[Upload]:
+    try:
+        files, fields = request.files, request.form
+    except ValueError as e:
+        raise Problem("malformed-body", f"The form cannot be parsed: {e}.") from e
+    # A browser sends a nameless, empty file where none was chosen.
+    found = [
+        Upload(each.stream, each.filename)  # type: ignore[arg-type]
+        for each in files.getlist(FIELD)
+        if each.filename
+    ]
+    if not found:
+        raise Problem("no-audio", _what_came(list(files), list(fields)))
+    if len(found) > current_app.config["MAX_AUDIO_FILES"]:
+        raise too_large()
+    return found
+
+
+def _what_came(files: list[str], fields: list[str]) -> str:
+    if FIELD in fields:
+        return f"The field {FIELD!r} came as text: send it as a file, with a file name."
+    if FIELD in files:
+        return f"The field {FIELD!r} names no file: was one chosen?"
+    names = ", ".join(repr(name[:40]) for name in (*files, *fields)[:5])
+    came = f"only {names}" if names else "no field at all"
+    return f"The form needs a file in the field {FIELD!r}, and has {came}."
+
+
+def _from_body() -> BinaryIO:
+    kind = request.mimetype
+    body = _Sink(request)  # type: ignore[arg-type]
+    if request.content_length != 0:
+        if kind and kind not in _RAW_TYPES and not kind.startswith("audio/"):
+            raise Problem(
+                "media-type",
+                f"The body is {kind[:80]}: send multipart/form-data with a field {FIELD!r},"
+                " or the recording itself as audio/* or application/octet-stream.",
+            )
+        for block in _blocks():
+            body.write(block)
+    if not body.tell():
+        raise Problem("no-audio", f"The body is empty: send a recording, or a form with {FIELD!r}.")
+    if body.tell() < (request.content_length or 0):
+        raise Problem("malformed-body", "The body is shorter than its Content-Length says.")
+    body.seek(0)
+    return body
+
+
+def _blocks() -> Iterator[bytes]:
+    if (request.content_length or 0) > current_app.config["MAX_AUDIO_BYTES"]:
+        raise too_large()
+    while block := request.stream.read(_BLOCK):
+        yield block
+
+
+def _read_leftover(response: Response) -> Response:
+    """Read and drop what a refused request still sends.
+
+    A server that closes a connection with unread bytes resets it, and the client loses the
+    answer that says what was wrong.
+    """
+    stream = request.environ["wsgi.input"]
+    if response.status_code < 400 or not request.environ.get("wsgi.input_terminated"):
+        return response
+    deadline, left = time.monotonic() + _LEFTOVER_SECONDS, _LEFTOVER_BYTES
+    try:
+        while not stream.failed and left > 0 and time.monotonic() < deadline:
+            block = stream.read(_BLOCK)
+            if not block:
+                break
+            left -= len(block)
+    except Problem:
+        pass  # The client is gone, or sends what no one can read; it has its answer already.
+    return response
