@@ -31,8 +31,11 @@ recorded at -50 dBFS lies thirty times above. A constant offset swings by nothin
 MAX_PEAK = 2.0**31
 """Float samples above 1 are kept, up to 32-bit integers written as floats; more is damage."""
 
-BLOCK = 4096
-"""Frames decoded at once. As many as most FLAC frames hold, so a damaged one costs no others."""
+BLOCK = 16_384
+"""Frames decoded at once."""
+
+FLAC_BLOCK = 4096
+"""The same for FLAC, whose usual frames hold as many: one damaged frame then costs no others."""
 
 UNKNOWN_FRAMES = 2**63 - 1
 """libsndfile's number of frames when a header does not tell (SF_COUNT_MAX)."""
@@ -165,6 +168,8 @@ def as_signal(
         raise NotAudio(
             f"A signal has shape (samples,) or (samples, channels), this one {samples.shape}."
         )
+    if not samples.size:
+        raise EmptyAudio("The audio holds no samples.")
     frames, channels = samples.shape if samples.ndim == 2 else (samples.size, 1)
     if samples.ndim == 2 and frames <= limits.max_channels < channels:
         raise TooManyChannels(
@@ -269,7 +274,7 @@ def _mean(samples: Signal) -> Signal:
 
 
 def _mono_blocks(decoder: "_Decoder", heard: _Level, limits: Limits) -> Iterator[Signal]:
-    while (block := decoder.read(BLOCK)).size:
+    while (block := decoder.read()).size:
         mono = _mean(block)
         heard.add(mono)
         _check_not_longer(heard.frames, decoder.sampling_rate, limits)
@@ -358,8 +363,11 @@ class _Decoder(Protocol):
     frames: int | None
     """As the header says, which may lie; None where it does not say."""
 
-    def read(self, frames: int) -> Signal:
-        """The next samples, `(up to frames, channels)`; none at the end. Raises `NotAudio`."""
+    def read(self) -> Signal:
+        """The next few thousand samples, `(frames, channels)`; none at the end.
+
+        Raises `NotAudio`.
+        """
 
 
 def _open_decoder(stream: _Stream) -> AbstractContextManager[_Decoder]:
@@ -393,6 +401,7 @@ class _SoundFileDecoder:
             stream.reraise()
             raise NotAudio(f"The audio cannot be read: {_words(error)}") from error
         self._read = 0
+        self._block = FLAC_BLOCK if self._file.format == "FLAC" else BLOCK
         self.sampling_rate: int = self._file.samplerate
         self.channels: int = self._file.channels
         frames: int = self._file.frames
@@ -404,9 +413,10 @@ class _SoundFileDecoder:
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
-    def read(self, frames: int) -> Signal:
-        # Asking past the end makes libsndfile stumble over tags after the last frame.
+    def read(self) -> Signal:
+        frames = self._block
         if self.frames is not None:
+            # Asking past the end makes libsndfile stumble over tags after the last frame.
             frames = min(frames, self.frames - self._read)
         try:
             block: Signal = self._file.read(frames, dtype="float32", always_2d=True)
@@ -420,7 +430,7 @@ class _SoundFileDecoder:
             ) from error
         self._stream.reraise()
         self._read += len(block)
-        if not self._read and frames:
+        if not self._read and self.frames:
             raise NotAudio("The audio is damaged: its header promises samples and none follow.")
         return block
 
