@@ -40,6 +40,9 @@ FLAC_BLOCK = 4096
 UNKNOWN_FRAMES = 2**63 - 1
 """libsndfile's number of frames when a header does not tell (SF_COUNT_MAX)."""
 
+MAX_POSITION = 2**62
+"""Bytes; no file is as long, and Python and libsndfile can still count beyond it."""
+
 CONTAINERS = (b"RIFF", b"RIFX", b"RF64", b"fLaC", b"OggS", b"ID3", b"FORM")
 """First bytes of WAV, FLAC, OGG, tagged MP3 and AIFF: untrusted bytes reach no rarer parser."""
 
@@ -319,7 +322,10 @@ class _Stream:
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         try:
-            return self.file.seek(offset, whence)
+            start = {os.SEEK_SET: 0, os.SEEK_CUR: self.file.tell(), os.SEEK_END: self.size}[whence]
+            if not 0 <= start + offset <= MAX_POSITION:
+                return -1  # where a damaged header points is no fault of the file
+            return self.file.seek(start + offset)
         except BaseException as error:
             self.error = error
             return -1

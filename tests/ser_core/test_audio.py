@@ -336,11 +336,11 @@ def test_a_tag_after_the_last_sample_costs_nothing():
     assert load(encoded).size == 48_000
 
 
-@pytest.mark.parametrize("format_name", ["wav16", "flac", "vorbis", "opus", "mp3"])
+@pytest.mark.parametrize("format_name", sounds.FORMATS)
 def test_any_damage_gives_samples_or_a_named_error(format_name):
-    rng = np.random.default_rng(2)
+    rng = np.random.default_rng(3)
     encoded = np.frombuffer(sounds.encode(sounds.voice(), format_name), np.uint8)
-    for _ in range(60):
+    for _ in range(100):
         damaged = encoded.copy()
         at = rng.integers(0, min(200, damaged.size) if rng.random() < 0.5 else damaged.size, 4)
         damaged[at] = rng.integers(0, 256, at.size)
