@@ -1,0 +1,53 @@
+.DEFAULT_GOAL := help
+SHELL := bash
+
+# Recordings for the tests that need some; those are skipped where there are none.
+ifneq ($(wildcard ../shared/data/manifest.csv),)
+export SER_DATA ?= $(abspath ../shared/data)
+endif
+
+export PYTHON
+TEST := .venv-test/bin
+BENCH ?=
+
+.PHONY: help run test lint format lock bench image image-test clean serve-env test-env
+
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: serve-env ## serve the default model on http://localhost:8000 (PORT and HOST change that)
+	@exec .venv/bin/ser serve
+
+test: lint ## lint, check types and run every test
+	$(TEST)/python -m pytest
+
+lint: test-env ## ruff and mypy
+	$(TEST)/ruff check .
+	$(TEST)/ruff format --check .
+	$(TEST)/mypy
+
+format: test-env ## let ruff put the code in order
+	$(TEST)/ruff check --fix .
+	$(TEST)/ruff format .
+
+bench: test-env ## measure speed and memory beside a classic app (BENCH="--quick" for a look)
+	$(TEST)/python -m benchmarks.bench $(BENCH)
+
+image: ## build the Docker image ser-service
+	docker build --tag ser-service .
+
+image-test: ## build the image, run it locked down and post a sound to it (podman or docker)
+	scripts/image-test
+
+lock: ## write requirements/ anew from pyproject.toml (needs uv; LOCK=--upgrade for newer versions)
+	scripts/lock $(LOCK)
+
+clean: ## remove environments, caches and builds
+	rm -rf .venv .venv-test build dist .cache .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+serve-env:
+	@scripts/make-venv .venv requirements/serve.txt
+
+test-env:
+	@scripts/make-venv .venv-test requirements/test.txt
