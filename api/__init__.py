@@ -2,7 +2,7 @@
 
 from flask import Flask
 
-from api import page, predict, problems, status, upload
+from api import logs, page, predict, problems, status, upload
 from api.models import Models
 from api.settings import SettingError, Settings
 
@@ -24,6 +24,8 @@ def create_app(settings: Settings | None = None, models: Models | None = None) -
     app = Flask(__name__)
     app.config["SETTINGS"] = settings
     app.json.sort_keys = False  # type: ignore[attr-defined]  # emotions keep their bundle's order
+    if settings.access_log:
+        logs.init_app(app)
     problems.init_app(app)
     upload.init_app(app, settings.max_bytes, settings.max_files)
     page.init_app(app)

@@ -29,12 +29,6 @@ keepalive = 75  # longer than a load balancer's 60 s, so that it never reuses a 
 worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
 control_socket_disable = True
 
-accesslog = "-" if _settings.access_log else None
-access_log_format = (
-    '{"method": "%(m)s", "path": "%(U)s", "status": %(s)s, "bytes": %(B)s,'
-    ' "microseconds": %(D)s, "request_id": "%({x-request-id}o)s"}'
-)
-
 
 def on_starting(server: Any) -> None:
     """Stop with one clear line, before any worker starts, if a bundle cannot be served."""

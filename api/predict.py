@@ -27,7 +27,7 @@ class Options:
 
 
 @blueprint.post("/predict")
-@blueprint.post("/invocations")
+@blueprint.post("/invocations", endpoint="invocations")  # SageMaker's name
 def predict() -> Response:
     """Judge the recordings of a request; a bad one among several does not fail the others."""
     recordings = uploads()

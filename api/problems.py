@@ -54,7 +54,7 @@ KINDS = {
     "not-audio": Kind(
         415,
         "Not audio that can be read",
-        "WAV, FLAC, OGG (Vorbis, Opus) and MP3 are read, told by their content.",
+        "WAV, FLAC, OGG (Vorbis, Opus), MP3 and AIFF are read, told by their content.",
     ),
     "empty": Kind(422, "Empty recording", "The file holds no sound."),
     "too-short": Kind(422, "Recording too short", "There is too little to judge."),

@@ -18,7 +18,7 @@ def health() -> Response:
 
 
 @blueprint.get("/ready")
-@blueprint.get("/ping")
+@blueprint.get("/ping", endpoint="ping")  # SageMaker's name
 def ready() -> Response:
     """200 once every model has answered its warm-up clip."""
     if not current_models().ready:

@@ -36,6 +36,7 @@ function answerCard(filename, answer) {
     confidence: `${percent.format(answer.confidence)} sure`,
     facts: `${answer.duration.toFixed(1)} s of sound · model ${answer.model.name} ${answer.model.version}`,
   });
+  card.dataset.emotion = answer.emotion;
   card.querySelector(".uncertain").hidden = !answer.uncertain;
   card.querySelector(".bars").append(
     ...Object.entries(answer.probabilities).map(
@@ -50,7 +51,7 @@ function problemCard(filename, title, detail) {
   return card;
 }
 
-async function judge(file) {
+async function judge(file, signal) {
   if (file.size > maxBytes) {
     const size = (file.size / 1e6).toFixed(1);
     return problemCard(file.name, "Too many bytes",
@@ -61,7 +62,7 @@ async function judge(file) {
   let response;
   let answer;
   try {
-    response = await fetch(form.action, { method: "POST", body });
+    response = await fetch(form.action, { method: "POST", body, signal });
     answer = await response.json();
   } catch {
     return problemCard(file.name, "No answer", "The service cannot be reached. Is it running?");
@@ -72,13 +73,21 @@ async function judge(file) {
   return answerCard(file.name, answer);
 }
 
+// New files put an end to those before.
+let current = new AbortController();
+
 async function judgeAll(files) {
+  current.abort();
+  current = new AbortController();
+  const { signal } = current;
   answers.replaceChildren();
   for (const [i, file] of files.entries()) {
     const count = files.length > 1 ? ` (${i + 1} of ${files.length})` : "";
     status.textContent = `Listening to ${file.name}${count}`;
     status.classList.add("busy");
-    answers.append(await judge(file));
+    const card = await judge(file, signal);
+    if (signal.aborted) return;
+    answers.append(card);
   }
   status.textContent = "";
   status.classList.remove("busy");
