@@ -87,6 +87,7 @@ class Framewise(keras.layers.Layer):  # type: ignore[misc]
         # Half precision would lose the quiet bands: a power spectrum spans ten decades.
         kwargs.setdefault("dtype", "float32")
         super().__init__(**kwargs)
+        self.input_spec = keras.InputSpec(ndim=2)
         if pad_mode not in ("reflect", "constant", "edge"):
             raise ValueError(f"pad_mode is 'reflect', 'constant' or 'edge', not {pad_mode!r}")
         if length < 1 or hop < 1:

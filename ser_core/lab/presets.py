@@ -1,0 +1,118 @@
+"""What can be trained, by name: the front end, the network and how to train it."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import keras
+import librosa
+import numpy as np
+from numpy.typing import NDArray
+
+from ser_core.emotions import EMOTIONS_7, EMOTIONS_8
+from ser_core.lab import networks
+from ser_core.lab.features import LogMel
+from ser_core.lab.pooling import FrameMask, LevelNormalisation
+from ser_core.lab.spectral import SpectralAugmentation
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How a network is fitted."""
+
+    epochs: int = 60
+    clips: int = 8192
+    """Clips drawn for one epoch, balanced over corpora and classes."""
+    batch: int = 64
+    learning_rate: float = 2e-3
+    warm_up: int = 2
+    """Epochs over which the learning rate rises; then it falls along a cosine."""
+    weight_decay: float = 0.01
+    label_smoothing: float = 0.1
+    mixup: float = 0.2
+    """Parameter of the Beta distribution (Zhang et al. 2018, arXiv:1710.09412)."""
+    ema: float = 0.998
+    """Decay of the averaged weights that are judged and kept."""
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A named design: log-mel of a window of speech into a network."""
+
+    name: str
+    emotions: tuple[str, ...] = EMOTIONS_7
+    sampling_rate: int = 16_000
+    window: float = 3.0
+    hop: float = 1.5
+    n_fft: int = 1024
+    hop_length: int = 256
+    bands: int = 64
+    fmin: float = 50.0
+    fmax: float = 8000.0
+    per_band: bool = False
+    network: str = "residual_cnn"
+    options: dict[str, Any] = field(default_factory=dict)
+    schedule: Schedule = Schedule()
+    augmentation: SpectralAugmentation = SpectralAugmentation()
+
+    @property
+    def samples(self) -> int:
+        """Samples of one window."""
+        return round(self.window * self.sampling_rate)
+
+    @property
+    def frames(self) -> int:
+        """Frames of one window."""
+        return 1 + self.samples // self.hop_length
+
+    @property
+    def frequencies(self) -> NDArray[np.float64]:
+        """Centre of each mel band in Hz, shape `(bands,)`."""
+        edges = librosa.mel_frequencies(self.bands + 2, fmin=self.fmin, fmax=self.fmax)
+        return np.asarray(edges[1:-1], np.float64)
+
+    def log_mel(self) -> LogMel:
+        """The layer from waveform `(batch, samples)` to log-mel `(batch, frames, bands)` in dB."""
+        return LogMel(
+            sampling_rate=self.sampling_rate,
+            n_fft=self.n_fft,
+            hop=self.hop_length,
+            n_mels=self.bands,
+            fmin=self.fmin,
+            fmax=self.fmax,
+            name="log_mel",
+        )
+
+    def build(self) -> keras.Model:
+        """The part that learns: log-mel in dB and its mask -> logits."""
+        decibels = keras.Input((self.frames, self.bands), name="decibels")
+        mask = keras.Input((self.frames,), name="mask")
+        normalised = LevelNormalisation(per_band=self.per_band)([decibels, mask])
+        network = getattr(networks, self.network)(
+            (self.frames, self.bands), len(self.emotions), **self.options
+        )
+        return keras.Model([decibels, mask], network([normalised, mask]), name=self.name)
+
+    def whole(self, trained: keras.Model) -> keras.Model:
+        """Waveform `(batch, samples)` and length `(batch, 1)` in samples -> logits."""
+        waveform = keras.Input((self.samples,), name="waveform")
+        length = keras.Input((1,), dtype="int32", name="length")
+        mask = FrameMask(self.frames, self.hop_length)(length)
+        logits = trained([self.log_mel()(waveform), mask])
+        return keras.Model([waveform, length], logits, name=self.name)
+
+
+DEFAULT = Preset("residual-cnn")
+
+PRESETS = {preset.name: preset for preset in (DEFAULT, replace(DEFAULT, name="residual-cnn-8", emotions=EMOTIONS_8))}
+"""Every preset by name, as `ser train --preset` takes it."""
+
+
+def preset(name: str) -> Preset:
+    """The preset of that name.
+
+    Raises:
+        ValueError: there is none; the message lists those there are.
+    """
+    if name not in PRESETS:
+        raise ValueError(f"no preset {name!r}; there are {', '.join(sorted(PRESETS))}")
+    return PRESETS[name]

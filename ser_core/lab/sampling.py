@@ -1,0 +1,106 @@
+"""Batches for training: balanced over corpora and classes, cropped, augmented, mixed."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from ser_core.lab.dataset import FeatureSet
+from ser_core.lab.presets import Preset
+
+
+def balanced_probabilities(
+    corpora: Sequence[str], labels: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """How likely each utterance is drawn, `(utterances,)`.
+
+    A corpus has a share as the square root of its size; within one, each class has the same.
+    """
+    names, corpus = np.unique(corpora, return_inverse=True)
+    probabilities = np.zeros(len(labels))
+    for index in range(len(names)):
+        inside = corpus == index
+        classes = np.unique(labels[inside])
+        for label in classes:
+            chosen = inside & (labels == label)
+            probabilities[chosen] = np.sqrt(inside.sum()) / len(classes) / chosen.sum()
+    return probabilities / probabilities.sum()
+
+
+class Batches(keras.utils.PyDataset):  # type: ignore[misc]
+    """Random batches of `([features, mask], one-hot labels)`; another draw in every epoch."""
+
+    def __init__(
+        self,
+        features: FeatureSet,
+        labels: NDArray[np.int64],
+        probabilities: NDArray[np.float64],
+        preset: Preset,
+        seed: int,
+    ) -> None:
+        super().__init__(workers=1)
+        self.features, self.labels, self.probabilities = features, labels, probabilities
+        self.preset, self.seed, self.epoch = preset, seed, 0
+
+    def __len__(self) -> int:
+        return self.preset.schedule.clips // self.preset.schedule.batch
+
+    def on_epoch_end(self) -> None:
+        self.epoch += 1
+
+    def __getitem__(self, index: int) -> tuple[Any, Any]:
+        schedule = self.preset.schedule
+        rng = np.random.default_rng((self.seed, self.epoch, index))
+        chosen = rng.choice(len(self.labels), schedule.batch, p=self.probabilities)
+        frequencies = self.preset.frequencies
+        clips = []
+        for utterance in chosen:
+            log_mel = random_crop(self.features[utterance], int(1.2 * self.preset.frames), rng)
+            clips.append(self.preset.augmentation(log_mel, frequencies, rng))
+        x, mask = padded([random_crop(clip, self.preset.frames, rng) for clip in clips], self.preset.frames)
+        y = np.eye(len(self.preset.emotions), dtype=np.float32)[self.labels[chosen]]
+        if schedule.mixup:
+            x, mask, y = mixed(x, mask, y, schedule.mixup, rng)
+        return (x, mask), y
+
+
+def random_crop(
+    frames: NDArray[Any], length: int, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """At most `length` frames from a random place."""
+    start = int(rng.integers(0, max(0, len(frames) - length) + 1))
+    return frames[start : start + length].astype(np.float32)
+
+
+def padded(
+    clips: Sequence[NDArray[np.float32]], frames: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Clips of different lengths as one array `(clips, frames, k)` and its mask."""
+    x = np.full((len(clips), frames, clips[0].shape[1]), -100.0, np.float32)
+    mask = np.zeros((len(clips), frames), np.float32)
+    for row, clip in enumerate(clips):
+        length = min(len(clip), frames)
+        x[row, :length] = clip[:length]
+        mask[row, :length] = 1
+    return x, mask
+
+
+def mixed(
+    x: NDArray[np.float32],
+    mask: NDArray[np.float32],
+    y: NDArray[np.float32],
+    alpha: float,
+    rng: np.random.Generator,
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """Mixup in power, each clip's loudest point at the same level (arXiv:1710.09412)."""
+    share = rng.beta(alpha, alpha, (len(x), 1)).astype(np.float32)
+    share = np.maximum(share, 1 - share)
+    other = rng.permutation(len(x))
+    relative = x - x.max(axis=(1, 2), keepdims=True)
+    gain = 4.343 * np.log(share + 1e-6)[:, :, None]
+    other_gain = 4.343 * np.log(1 - share + 1e-6)[:, :, None]
+    both = np.logaddexp((relative + gain) / 4.343, (relative[other] + other_gain) / 4.343) * 4.343
+    label = share * y + (1 - share) * y[other]
+    return both.astype(np.float32), np.maximum(mask, mask[other]), label.astype(np.float32)

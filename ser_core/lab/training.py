@@ -1,0 +1,191 @@
+"""Fitting a preset to utterances: speaker-disjoint, balanced, the best epoch kept."""
+
+import json
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from ser_core.emotions import to_label_set
+from ser_core.lab.corpora import Utterance
+from ser_core.lab.dataset import FeatureSet, features_of
+from ser_core.lab.presets import Preset, Schedule
+from ser_core.lab.sampling import Batches, balanced_probabilities, padded
+
+logger = logging.getLogger(__name__)
+
+BEST = "best.weights.h5"
+LAST = "last.keras"
+HISTORY = "history.json"
+
+
+class TrainingError(ValueError):
+    """The data cannot train this preset; the message says what is missing."""
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Features with their labels, ready to train on or to judge."""
+
+    utterances: list[Utterance]
+    features: FeatureSet
+    labels: NDArray[np.int64]
+
+    @property
+    def corpora(self) -> list[str]:
+        """The corpus of each utterance."""
+        return [utterance.corpus for utterance in self.utterances]
+
+
+def prepare(utterances: Sequence[Utterance], preset: Preset) -> Labelled:
+    """Features and labels of the utterances whose emotion the preset knows.
+
+    Raises:
+        TrainingError: fewer than two classes are left.
+    """
+    known = [u for u in utterances if to_label_set(u.emotion, preset.emotions) is not None]
+    if len(known) < len(utterances):
+        logger.warning("%d utterances have a label that the model has not", len(utterances) - len(known))
+    layer = preset.log_mel()
+
+    def front(signal: NDArray[np.float32]) -> NDArray[np.float32]:
+        # Whole hops only: the graph need not be traced for every length there is.
+        padding = -len(signal) % preset.hop_length
+        frames = -(-len(signal) // preset.hop_length)
+        return np.asarray(layer(np.pad(signal, (0, padding))[None]))[0, :frames]
+
+    key = json.dumps(layer.get_config(), default=str, sort_keys=True)
+    features = features_of(known, front, preset.sampling_rate, key)
+    kept = [known[index] for index in features.kept]
+    labels = [preset.emotions.index(str(to_label_set(u.emotion, preset.emotions))) for u in kept]
+    if len(set(labels)) < 2:
+        raise TrainingError("training needs utterances of at least two emotions")
+    return Labelled(kept, features, np.array(labels, np.int64))
+
+
+def fit(
+    preset: Preset,
+    train: Labelled,
+    valid: Labelled,
+    folder: Path,
+    *,
+    seed: int = 0,
+    resume: bool = False,
+    progress: bool = True,
+) -> tuple[keras.Model, list[dict[str, float]]]:
+    """Fit `preset`; the weights of the best epoch by mean UAR over the validation corpora.
+
+    Every epoch leaves `last.keras` in `folder`, from which `resume` goes on.
+    Returns the model (log-mel and mask -> logits) and the figures of every epoch.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    keras.utils.set_random_seed(seed)
+    batches = Batches(
+        train.features, train.labels, balanced_probabilities(train.corpora, train.labels), preset, seed
+    )
+    judge = _Judge(preset, valid, folder, progress)
+    if resume and (folder / LAST).is_file():
+        model = keras.models.load_model(folder / LAST)
+        judge.history = json.loads((folder / HISTORY).read_text(encoding="utf-8"))
+        batches.epoch = len(judge.history)
+    else:
+        model = preset.build()
+        model.compile(
+            optimizer=_optimizer(preset.schedule, len(batches)),
+            loss=keras.losses.CategoricalCrossentropy(
+                from_logits=True, label_smoothing=preset.schedule.label_smoothing
+            ),
+        )
+    model.fit(
+        batches,
+        initial_epoch=len(judge.history),
+        epochs=preset.schedule.epochs,
+        verbose=0,
+        shuffle=False,
+        callbacks=[keras.callbacks.SwapEMAWeights(swap_on_epoch=True), judge],
+    )
+    model.load_weights(folder / BEST)
+    return model, judge.history
+
+
+def logits(model: keras.Model, preset: Preset, data: Labelled) -> NDArray[np.float32]:
+    """What `model` says of the first window of each utterance, `(utterances, classes)`."""
+    answers = []
+    for first in range(0, len(data.labels), 128):
+        clips = [
+            data.features[i][: preset.frames].astype(np.float32)
+            for i in range(first, min(first + 128, len(data.labels)))
+        ]
+        answers.append(np.asarray(model.predict_on_batch(list(padded(clips, preset.frames)))))
+    return np.concatenate(answers)
+
+
+def uar(labels: NDArray[np.int64], predicted: NDArray[np.int64]) -> float:
+    """Unweighted average recall: the mean over the classes present of the share found."""
+    present = np.unique(labels)
+    return float(np.mean([(predicted[labels == label] == label).mean() for label in present]))
+
+
+def uar_by_corpus(
+    corpora: Sequence[str], labels: NDArray[np.int64], predicted: NDArray[np.int64]
+) -> dict[str, float]:
+    """UAR of each corpus on its own."""
+    names = np.array(corpora)
+    return {
+        name: uar(labels[names == name], predicted[names == name]) for name in sorted(set(corpora))
+    }
+
+
+class _Judge(keras.callbacks.Callback):  # type: ignore[misc]
+    """After each epoch: UAR on the validation speakers, the best weights kept, a line shown."""
+
+    def __init__(self, preset: Preset, valid: Labelled, folder: Path, progress: bool) -> None:
+        super().__init__()
+        self.preset, self.valid, self.folder, self.progress = preset, valid, folder, progress
+        self.history: list[dict[str, float]] = []
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        self.bar = tqdm(
+            total=self.preset.schedule.epochs,
+            initial=len(self.history),
+            desc=self.preset.name,
+            unit="epoch",
+            disable=not self.progress,
+        )
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        predicted = logits(self.model, self.preset, self.valid).argmax(axis=1)
+        corpora = uar_by_corpus(self.valid.corpora, self.valid.labels, predicted)
+        mean = float(np.mean(list(corpora.values())))
+        if mean > max((past["uar"] for past in self.history), default=-1.0):
+            self.model.save_weights(self.folder / BEST)
+        self.history.append({"loss": float((logs or {})["loss"]), "uar": mean, **corpora})
+        self.model.save(self.folder / LAST)
+        (self.folder / HISTORY).write_text(json.dumps(self.history), encoding="utf-8")
+        self.bar.set_postfix({name: f"{value:.3f}" for name, value in self.history[-1].items()})
+        self.bar.update()
+
+
+def _optimizer(schedule: Schedule, steps: int) -> keras.optimizers.Optimizer:
+    total = schedule.epochs * steps
+    warm_up = min(schedule.warm_up * steps, total // 2)
+    rate = keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=schedule.learning_rate / 100,
+        warmup_target=schedule.learning_rate,
+        warmup_steps=max(1, warm_up),
+        decay_steps=max(1, math.ceil(total - warm_up)),
+    )
+    return keras.optimizers.AdamW(
+        rate,
+        weight_decay=schedule.weight_decay,
+        global_clipnorm=5.0,
+        use_ema=schedule.ema > 0,
+        ema_momentum=schedule.ema or 0.99,
+    )
