@@ -1,0 +1,56 @@
+"""A recognizer of which only the network is made up: the rest is what users have."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ser_core.bundle import Bundle
+from ser_core.recognizer import Recognizer
+
+PROBABILITIES = {
+    "angry": 0.02,
+    "disgust": 0.01,
+    "fear": 0.03,
+    "happy": 0.83,
+    "neutral": 0.06,
+    "sad": 0.01,
+    "surprise": 0.04,
+}
+
+
+class Network:
+    """Hears the same in everything."""
+
+    def logits(
+        self, windows: NDArray[np.float32], lengths: NDArray[np.int32]
+    ) -> NDArray[np.float32]:
+        heard = np.array([*PROBABILITIES.values()], np.float32)
+        return np.log(np.tile(heard, (len(windows), 1)))
+
+
+class Pool:
+    def __init__(self, network: Network) -> None:
+        self.network = network
+
+    @contextmanager
+    def borrow(self) -> Iterator[Network]:
+        yield self.network
+
+
+def recognizer(name: str = "default", network: Network | None = None) -> Recognizer:
+    bundle = Bundle(
+        path=Path("nowhere"),
+        name=name,
+        version="1.2.3",
+        emotions=tuple(PROBABILITIES),
+        sampling_rate=16_000,
+        window=3.0,
+        hop=1.5,
+        temperature=1.0,
+        threshold=0.4,
+        info={},
+    )
+    return Recognizer(bundle, Pool(network or Network()))  # type: ignore[arg-type]

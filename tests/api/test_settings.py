@@ -1,0 +1,107 @@
+import pytest
+
+from api import SettingError, Settings
+
+
+def test_an_empty_environment_gives_the_defaults() -> None:
+    settings = Settings.from_environment({})
+    assert settings == Settings()
+    assert (settings.host, settings.port) == ("127.0.0.1", 8000)
+    assert settings.model == ("default",)
+    assert settings.max_bytes == 25_000_000
+    assert settings.max_seconds == 600.0
+    assert settings.max_channels == 8
+
+
+def test_an_empty_value_is_as_good_as_none() -> None:
+    assert Settings.from_environment({"PORT": "", "SER_MODEL": ""}) == Settings()
+
+
+def test_every_value_is_read_with_its_type() -> None:
+    settings = Settings.from_environment(
+        {
+            "HOST": "::",
+            "PORT": "81",
+            "SER_MODEL": "default, models/mine",
+            "SER_RUNTIME": "tensorflow",
+            "SER_MAX_BYTES": "1000000",
+            "SER_MAX_SECONDS": "7.5",
+            "SER_MAX_CHANNELS": "2",
+            "SER_MAX_SAMPLING_RATE": "48000",
+            "SER_MAX_FILES": "3",
+            "SER_WORKERS": "5",
+            "SER_THREADS": "6",
+            "SER_RUNTIME_THREADS": "2",
+            "SER_ACCESS_LOG": "false",
+        }
+    )
+    assert settings == Settings(
+        host="::",
+        port=81,
+        model=("default", "models/mine"),
+        runtime="tensorflow",
+        max_bytes=1_000_000,
+        max_seconds=7.5,
+        max_channels=2,
+        max_sampling_rate=48_000,
+        max_files=3,
+        workers=5,
+        threads=6,
+        runtime_threads=2,
+        access_log=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "why"),
+    [
+        ("PORT", "eighty", "must be a whole number"),
+        ("PORT", "0", "must be between 1 and 65535"),
+        ("PORT", "70000", "must be between 1 and 65535"),
+        ("HOST", "  ", "must not be empty"),
+        ("SER_MODEL", " , ", "must name at least one bundle"),
+        ("SER_RUNTIME", "onnx", "must be one of litert, tensorflow"),
+        ("SER_MAX_BYTES", "25MB", "must be a whole number"),
+        ("SER_MAX_BYTES", "-1", "must be between 1000 and 2000000000"),
+        ("SER_MAX_SECONDS", "ten", "must be a number of seconds"),
+        ("SER_MAX_SECONDS", "nan", "must be between 0.1 and 86400 seconds"),
+        ("SER_WORKERS", "0", "must be between 1 and 256"),
+        ("WEB_CONCURRENCY", "many", "must be a whole number"),
+        ("SER_ACCESS_LOG", "maybe", "must be true or false"),
+    ],
+)
+def test_a_bad_value_is_refused_naming_variable_and_value(
+    variable: str, value: str, why: str
+) -> None:
+    with pytest.raises(SettingError) as caught:
+        Settings.from_environment({variable: value})
+    assert str(caught.value) == f"{variable}={value!r}: {why}"
+
+
+def test_workers_follow_the_platforms_variable_unless_set_here() -> None:
+    assert Settings.from_environment({"WEB_CONCURRENCY": "3"}).workers == 3
+    both = {"WEB_CONCURRENCY": "3", "SER_WORKERS": "1"}
+    assert Settings.from_environment(both).workers == 1
+
+
+@pytest.mark.parametrize(
+    ("cpus", "given", "workers", "interpreters"),
+    [
+        (1, {}, 1, 1),
+        (2, {}, 2, 1),
+        (16, {}, 4, 4),
+        (2, {"SER_WORKERS": "1"}, 1, 2),
+        (8, {"SER_WORKERS": "2", "SER_RUNTIME_THREADS": "2"}, 2, 2),
+        (2, {"SER_WORKERS": "8"}, 8, 1),
+    ],
+)
+def test_workers_times_interpreters_times_threads_fit_the_cpus(
+    monkeypatch: pytest.MonkeyPatch,
+    cpus: int,
+    given: dict[str, str],
+    workers: int,
+    interpreters: int,
+) -> None:
+    monkeypatch.setattr("api.settings.available_cpus", lambda: cpus)
+    settings = Settings.from_environment(given)
+    assert (settings.workers, settings.interpreters) == (workers, interpreters)

@@ -1,0 +1,113 @@
+import tempfile
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from api import Settings, create_app
+from api.models import Models
+from tests.api.fakes import recognizer
+from tests.api.live import Server, form, serve
+from tests.sounds import encode, noise, voice
+
+LIMIT = 100_000
+FIVE_MEGABYTES = encode(noise(160.0))
+
+
+@pytest.fixture
+def small_client() -> FlaskClient:
+    app = create_app(Settings(max_bytes=LIMIT, max_files=3), Models([recognizer()]))
+    return app.test_client()
+
+
+def wav_of(size: int) -> bytes:
+    """A WAV of so many bytes."""
+    return encode(voice((size - 44) / 2 / 16_000))
+
+
+def as_form(content: bytes) -> dict[str, object]:
+    body, content_type = form(("file", "clip.wav", content))
+    return {"data": body, "content_type": content_type}
+
+
+def as_body(content: bytes) -> dict[str, object]:
+    return {"data": content, "content_type": "audio/wav"}
+
+
+Send = Callable[[bytes], dict[str, object]]
+
+
+@pytest.mark.parametrize("send", [as_form, as_body])
+def test_a_large_upload_needs_no_temp_folder(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, send: Send
+) -> None:
+    request = send(FIVE_MEGABYTES)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "not-there"))
+    with pytest.raises(FileNotFoundError):
+        tempfile.mkstemp()
+    answer = client.post("/predict", **request)  # type: ignore[arg-type]
+    assert answer.status_code == 200
+    assert answer.get_json()["duration"] == 160.0
+
+
+def test_the_live_service_needs_no_temp_folder(tmp_path: Path) -> None:
+    # Python looks for another temporary folder where TMPDIR cannot be used: so pin it.
+    (tmp_path / "sitecustomize.py").write_text("import tempfile; tempfile.tempdir = '/not/there'\n")
+    with serve(tmp_path, PYTHONPATH=str(tmp_path)) as server:
+        answer = server.post("/predict", *form(("file", "clip.wav", FIVE_MEGABYTES)))
+        assert answer.status == 200
+        assert answer.json["duration"] == 160.0
+
+
+@pytest.mark.parametrize("send", [as_form, as_body])
+@pytest.mark.parametrize(("size", "status"), [(LIMIT, 200), (LIMIT + 2, 413)])
+def test_the_limit_is_one_of_audio_not_of_the_form_around_it(
+    small_client: FlaskClient, send: Send, size: int, status: int
+) -> None:
+    answer = small_client.post("/predict", **send(wav_of(size)))  # type: ignore[arg-type]
+    assert answer.status_code == status
+    if status == 413:
+        assert answer.get_json()["type"] == "/problems/too-large"
+        assert answer.get_json()["max_bytes"] == LIMIT
+
+
+def test_the_limit_holds_for_all_files_together(small_client: FlaskClient) -> None:
+    half = wav_of(LIMIT // 2)
+    two = [(BytesIO(half), "a.wav"), (BytesIO(half), "b.wav")]
+    assert small_client.post("/predict", data={"file": two}).status_code == 200
+    two = [(BytesIO(half), "a.wav"), (BytesIO(half + b"xx"), "b.wav")]
+    assert small_client.post("/predict", data={"file": two}).status_code == 413
+
+
+def test_the_limit_counts_files_in_other_fields_too(small_client: FlaskClient) -> None:
+    data = {"file": (BytesIO(wav_of(LIMIT)), "a.wav"), "other": (BytesIO(b"xx"), "b.wav")}
+    assert small_client.post("/predict", data=data).status_code == 413
+
+
+def test_files_beyond_the_limit_are_refused(small_client: FlaskClient) -> None:
+    for count, status in ((3, 200), (4, 413)):
+        files = [(BytesIO(wav_of(20_000)), "a.wav") for _ in range(count)]
+        assert small_client.post("/predict", data={"file": files}).status_code == status
+
+
+@pytest.mark.parametrize(("size", "status"), [(25_000_000, 200), (25_000_002, 413)])
+def test_25_megabytes_are_taken_and_not_more(live: Server, size: int, status: int) -> None:
+    wav = encode(voice(1.0))
+    # 16 kHz of 16 bits would last too long: the rest of the file is a chunk that is no audio.
+    padding = size - len(wav)
+    wav += b"LIST" + (padding - 8).to_bytes(4, "little") + bytes(padding - 8)
+    answer = live.post("/predict", *form(("file", "clip.wav", wav)))
+    assert (answer.status, len(wav)) == (status, size)
+    assert live.post("/predict", wav, "audio/wav").status == status
+
+
+def test_what_a_refused_request_still_sends_is_read(app: Flask) -> None:
+    body = BytesIO(bytes(1_000_000))
+    answer = app.test_client().post(
+        "/nowhere", input_stream=body, environ_overrides={"wsgi.input_terminated": True}
+    )
+    assert answer.status_code == 404
+    assert body.tell() == 1_000_000
