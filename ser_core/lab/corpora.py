@@ -204,7 +204,7 @@ def read_folder(folder: Path, corpus: str | None = None) -> Reading:
         raise CorpusError(f"{corpus!r} is no corpus known by its names: {', '.join(SCHEMES)} are.")
     reading = Reading()
     seen: dict[tuple[str, ...], Path] = {}
-    demographics = _Demographics()
+    sexes = _cremad_sexes(folder)
     for path in _recordings(folder):
         name = corpus or _corpus_of(path)
         if name is None:
@@ -223,7 +223,7 @@ def read_folder(folder: Path, corpus: str | None = None) -> Reading:
                 path,
                 parts["emotion"],
                 f"{name}_{parts['speaker']}",
-                parts["sex"] or demographics.sex(path, parts["speaker"]),
+                parts["sex"] or sexes.get(parts["speaker"], ""),
                 name,
                 intensity=parts.get("intensity", ""),
                 sentence=parts["sentence"],
@@ -274,7 +274,8 @@ def read_manifest(manifest: Path, corpus: str | None = None) -> Reading:
     reading = Reading()
     seen: set[Path] = set()
     for line, row in _rows(manifest):
-        if corpus is not None and row["corpus"] != corpus:
+        row["corpus"] = row["corpus"].lower()
+        if corpus is not None and row["corpus"] != corpus.lower():
             continue
         path = manifest.parent / row["path"]
         reason = _fault(row, path) or ("a file's second row" if path in seen else "")
@@ -319,31 +320,18 @@ def _corpus_of(path: Path) -> str | None:
     return next((c for c, scheme in SCHEMES.items() if scheme.pattern.search(_name(path))), None)
 
 
-class _Demographics:
-    """CREMA-D's table of its actors, found beside the recordings or one folder above."""
-
-    def __init__(self) -> None:
-        self._tables: dict[Path, dict[str, str]] = {}
-
-    def sex(self, path: Path, speaker: str) -> str:
-        folder = path.parent
-        if folder not in self._tables:
-            self._tables[folder] = self._read(folder) or self._read(folder.parent)
-        return self._tables[folder].get(speaker, "")
-
-    @staticmethod
-    def _read(folder: Path) -> dict[str, str]:
-        table = folder / "VideoDemographics.csv"
-        if not table.is_file():
-            return {}
-        try:
-            with table.open(newline="", encoding="utf-8-sig") as file:
-                return {
-                    row["ActorID"]: SEXES.get(row["Sex"].lower(), "")
-                    for row in csv.DictReader(file, restval="")
-                }
-        except (KeyError, ValueError, csv.Error) as error:
-            raise CorpusError(f"{table}: this is not CREMA-D's table of actors.") from error
+def _cremad_sexes(folder: Path) -> dict[str, str]:
+    """Actor -> sex by CREMA-D's own table, where it is in the folder or beside it."""
+    name = "VideoDemographics.csv"
+    table = next(folder.rglob(name), folder.absolute().parent / name)
+    if not table.is_file():
+        return {}
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as file:
+            rows = csv.DictReader(file, restval="")
+            return {row["ActorID"]: SEXES.get(row["Sex"].lower(), "") for row in rows}
+    except (KeyError, UnicodeDecodeError, csv.Error) as error:
+        raise CorpusError(f"{table}: this is not CREMA-D's table of its actors.") from error
 
 
 def _rows(manifest: Path) -> Iterator[tuple[int, dict[str, str]]]:

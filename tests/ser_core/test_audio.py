@@ -2,6 +2,7 @@ import io
 import subprocess
 import sys
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -140,6 +141,14 @@ def test_blocks_of_a_long_recording_take_constant_memory():
     tracemalloc.stop()
     assert samples == 9 * 60 * 16_000
     assert peak < 2_000_000
+
+
+def test_threads_do_not_disturb_each_other():
+    files = [sounds.encode(sounds.voice(1, 100 + i), f) for i, f in enumerate(sounds.FORMATS)]
+    expected = [load(file) for file in files]
+    with ThreadPoolExecutor(8) as pool:
+        for signal, alone in zip(pool.map(load, files * 10), expected * 10, strict=True):
+            np.testing.assert_array_equal(signal, alone)
 
 
 def test_real_ogg_opus_decodes_at_its_own_rate_and_length(ser_data):
