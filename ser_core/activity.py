@@ -17,8 +17,10 @@ def active_frames(signal: NDArray[np.float32], sampling_rate: int) -> NDArray[np
     At least one frame is active.
     """
     step = int(FRAME * sampling_rate)
-    frames = np.resize(signal, (max(1, len(signal) // step), step)) if len(signal) < step else (
-        signal[: len(signal) // step * step].reshape(-1, step)
+    frames = (
+        np.resize(signal, (max(1, len(signal) // step), step))
+        if len(signal) < step
+        else (signal[: len(signal) // step * step].reshape(-1, step))
     )
     level = 10 * np.log10(np.mean(np.square(frames), axis=1) + 1e-12)
     loud = max(float(np.percentile(level, 95)), float(level.max()) - 20)

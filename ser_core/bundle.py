@@ -109,7 +109,9 @@ def find_bundle(bundle: str | Path) -> Path:
 
 def installed_bundles() -> Iterator[str]:
     """Names of the bundles that come with this installation."""
-    folders = {path.parent.name for root in (_SOURCE_TREE, _PACKAGED) for path in root.glob(f"*/{INFO}")}
+    folders = {
+        path.parent.name for root in (_SOURCE_TREE, _PACKAGED) for path in root.glob(f"*/{INFO}")
+    }
     yield from sorted(folders)
 
 

@@ -10,9 +10,12 @@ from numpy.typing import NDArray
 
 from ser_core import audio
 from ser_core.activity import FRAME, active_frames, active_span
-from ser_core.audio import Limits, Source
+from ser_core.audio import DEFAULT_LIMITS, Limits, Source
 from ser_core.bundle import Bundle
 from ser_core.runtime import Pool
+
+Recording = Source | tuple[NDArray[Any], int] | NDArray[Any]
+"""A path, bytes, a binary file, a signal, or a signal with its sampling rate."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,31 @@ class Segment:
     emotion: str
     confidence: float
     probabilities: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What the network says of each window of a recording, before calibration."""
+
+    duration: float
+    """Seconds of the recording."""
+    spans: NDArray[np.float64]
+    """Start and end of each window in seconds, `(windows, 2)`."""
+    logits: NDArray[np.float32]
+    """`(windows, classes)`."""
+    speech: NDArray[np.float64]
+    """Share of each window in which somebody makes a sound, `(windows,)`; above 0."""
+
+    def probabilities(self, temperature: float) -> NDArray[np.float64]:
+        """Of every window, `(windows, classes)`."""
+        return _softmax(self.logits / temperature)
+
+    def overall(self, temperature: float) -> NDArray[np.float64]:
+        """Of the recording, `(classes,)`: the windows' mean, weighted by their speech."""
+        overall: NDArray[np.float64] = np.average(
+            self.probabilities(temperature), axis=0, weights=self.speech
+        )
+        return overall
 
 
 @dataclass(frozen=True)
@@ -96,10 +124,10 @@ class Recognizer:
 
     def predict(
         self,
-        recording: Source | tuple[NDArray[Any], int] | NDArray[Any],
+        recording: Recording,
         sampling_rate: int | None = None,
         *,
-        limits: Limits = Limits(),
+        limits: Limits = DEFAULT_LIMITS,
     ) -> Prediction:
         """Judge a recording: a path, bytes, a binary file, or `(signal, sampling_rate)`.
 
@@ -108,45 +136,58 @@ class Recognizer:
         Raises:
             AudioError: it cannot be read, or there is nothing in it to judge.
         """
+        return self.name(self.hear(recording, sampling_rate, limits=limits))
+
+    def hear(
+        self,
+        recording: Recording,
+        sampling_rate: int | None = None,
+        *,
+        limits: Limits = DEFAULT_LIMITS,
+    ) -> Heard:
+        """What `predict` hears in a recording, window by window, before it is calibrated."""
         rate = self.bundle.sampling_rate
         if isinstance(recording, tuple):
             recording, sampling_rate = recording
         if isinstance(recording, np.ndarray):
             if sampling_rate is None:
                 raise TypeError("a signal needs its sampling_rate")
-            signal = audio.as_signal(recording, sampling_rate, rate, limits)
-        else:
-            signal = audio.load(recording, rate, limits)
-        return self._judge(signal)
+            return self._hear(audio.as_signal(recording, sampling_rate, rate, limits))
+        return self._hear(audio.load(recording, rate, limits))
+
+    def name(self, heard: Heard) -> Prediction:
+        """Calibrate what was heard and name it."""
+        bundle = self.bundle
+        overall = heard.overall(bundle.temperature)
+        return Prediction(
+            **self._named(overall),
+            uncertain=bool(overall.max() < bundle.threshold),
+            duration=heard.duration,
+            segments=tuple(
+                Segment(start=float(start), end=float(end), **self._named(probabilities))
+                for (start, end), probabilities in zip(
+                    heard.spans, heard.probabilities(bundle.temperature), strict=True
+                )
+            ),
+            model=bundle.name,
+            version=bundle.version,
+        )
 
     def warm_up(self) -> None:
         """Judge a made-up clip, so that the first real one is not the slow one."""
         rate = self.bundle.sampling_rate
         noise = np.random.default_rng(0).uniform(-0.1, 0.1, rate).astype(np.float32)
-        self._judge(noise)
+        self.predict(noise, rate)
 
-    def _judge(self, signal: NDArray[np.float32]) -> Prediction:
-        bundle = self.bundle
-        active = active_frames(signal, bundle.sampling_rate)
-        spans = _windows(active, len(signal), bundle)
-        logits = self._logits(signal, spans)
-        probabilities = _softmax(logits / bundle.temperature)
-        weights = np.array([_speech(active, span, bundle.sampling_rate) for span in spans])
-        overall = weights @ probabilities / weights.sum()
-        return Prediction(
-            **self._named(overall),
-            uncertain=bool(overall.max() < bundle.threshold),
-            duration=len(signal) / bundle.sampling_rate,
-            segments=tuple(
-                Segment(
-                    start=start / bundle.sampling_rate,
-                    end=stop / bundle.sampling_rate,
-                    **self._named(heard),
-                )
-                for (start, stop), heard in zip(spans, probabilities, strict=True)
-            ),
-            model=bundle.name,
-            version=bundle.version,
+    def _hear(self, signal: NDArray[np.float32]) -> Heard:
+        rate = self.bundle.sampling_rate
+        active = active_frames(signal, rate)
+        spans = _windows(active, len(signal), self.bundle)
+        return Heard(
+            duration=len(signal) / rate,
+            spans=np.array(spans) / rate,
+            logits=self._logits(signal, spans),
+            speech=np.array([_speech(active, span, rate) for span in spans]),
         )
 
     def _logits(
@@ -168,9 +209,7 @@ class Recognizer:
         return {"emotion": emotion, "confidence": named[emotion], "probabilities": named}
 
 
-def _windows(
-    active: NDArray[np.bool_], samples: int, bundle: Bundle
-) -> list[tuple[int, int]]:
+def _windows(active: NDArray[np.bool_], samples: int, bundle: Bundle) -> list[tuple[int, int]]:
     """Where to judge: windows over the sound, the last one ending where the sound ends."""
     start, stop = active_span(active, samples, bundle.sampling_rate)
     window = round(bundle.window * bundle.sampling_rate)

@@ -11,13 +11,17 @@ from numpy.typing import NDArray
 
 from ser_core.bundle import Bundle, BundleError
 
+Floats = NDArray[np.float32]
+
 RUNTIMES = ("litert", "tensorflow")
 
 
 class Runtime(Protocol):
     """Runs one model; not thread-safe."""
 
-    def logits(self, windows: NDArray[np.float32], lengths: NDArray[np.int32]) -> NDArray[np.float32]:
+    def logits(
+        self, windows: NDArray[np.float32], lengths: NDArray[np.int32]
+    ) -> NDArray[np.float32]:
         """Windows `(n, samples)` of which `lengths` `(n,)` samples are sound -> `(n, classes)`."""
         ...
 
@@ -36,7 +40,9 @@ class LiteRT:
         except (ValueError, RuntimeError) as e:
             raise BundleError(f"{path} is not a model that LiteRT can run: {e}") from e
 
-    def logits(self, windows: NDArray[np.float32], lengths: NDArray[np.int32]) -> NDArray[np.float32]:
+    def logits(
+        self, windows: NDArray[np.float32], lengths: NDArray[np.int32]
+    ) -> NDArray[np.float32]:
         answers = [
             self._predict(waveform=windows[i : i + 1], length=lengths[i : i + 1])["logits"]
             for i in range(len(windows))
@@ -52,14 +58,18 @@ class TensorFlow:
 
         self._model: Any = load_keras(path)
 
-    def logits(self, windows: NDArray[np.float32], lengths: NDArray[np.int32]) -> NDArray[np.float32]:
+    def logits(
+        self, windows: NDArray[np.float32], lengths: NDArray[np.int32]
+    ) -> NDArray[np.float32]:
         return np.asarray(self._model([windows, lengths[:, None]], training=False), np.float32)
 
 
 class Pool:
     """As many runtimes of one bundle as may work at once; callers wait for a free one."""
 
-    def __init__(self, bundle: Bundle, runtime: str = "litert", threads: int = 1, size: int = 1) -> None:
+    def __init__(
+        self, bundle: Bundle, runtime: str = "litert", threads: int = 1, size: int = 1
+    ) -> None:
         if runtime not in RUNTIMES:
             raise BundleError(f"no runtime {runtime!r}; there are {', '.join(RUNTIMES)}")
         self._free: queue.SimpleQueue[Runtime] = queue.SimpleQueue()

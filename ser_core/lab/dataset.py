@@ -94,7 +94,9 @@ def _compute(
         pieces.append(front(signal).astype(np.float16))
         kept.append(index)
     place.mkdir(parents=True, exist_ok=True)
-    np.save(place / "frames.npy", np.concatenate(pieces) if pieces else np.zeros((0, 1), np.float16))
+    np.save(
+        place / "frames.npy", np.concatenate(pieces) if pieces else np.zeros((0, 1), np.float16)
+    )
     np.save(place / "offsets.npy", np.cumsum([0, *(len(piece) for piece in pieces)]))
     np.save(place / "kept.npy", np.array(kept, np.int64))
     (place / "done.json").write_text(json.dumps({"skipped": skipped}), encoding="utf-8")

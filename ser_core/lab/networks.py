@@ -1,11 +1,10 @@
 """Every architecture by name: features and their mask in, logits out."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import keras
-from keras import layers, ops
+from keras import layers
 
 from ser_core.lab.pooling import AttentiveStatistics, DownsampleMask
 

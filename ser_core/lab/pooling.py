@@ -8,7 +8,7 @@ from keras import layers, ops
 
 @keras.saving.register_keras_serializable(package="ser")
 class FrameMask(layers.Layer):  # type: ignore[misc]
-    """Lengths in samples `(batch, 1)` -> which of `frames` hold sound, `(batch, frames)` of 0 and 1."""
+    """Lengths in samples `(batch, 1)` -> 1 where a frame holds sound, else 0: `(batch, frames)`."""
 
     def __init__(self, frames: int, hop: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -52,7 +52,7 @@ class Preset:
     network: str = "residual_cnn"
     options: dict[str, Any] = field(default_factory=dict)
     schedule: Schedule = Schedule()
-    augmentation: SpectralAugmentation = SpectralAugmentation()
+    augmentation: SpectralAugmentation = field(default_factory=SpectralAugmentation)
 
     @property
     def samples(self) -> int:
@@ -103,7 +103,10 @@ class Preset:
 
 DEFAULT = Preset("residual-cnn")
 
-PRESETS = {preset.name: preset for preset in (DEFAULT, replace(DEFAULT, name="residual-cnn-8", emotions=EMOTIONS_8))}
+PRESETS = {
+    preset.name: preset
+    for preset in (DEFAULT, replace(DEFAULT, name="residual-cnn-8", emotions=EMOTIONS_8))
+}
 """Every preset by name, as `ser train --preset` takes it."""
 
 

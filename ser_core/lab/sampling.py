@@ -26,7 +26,8 @@ def balanced_probabilities(
         for label in classes:
             chosen = inside & (labels == label)
             probabilities[chosen] = np.sqrt(inside.sum()) / len(classes) / chosen.sum()
-    return probabilities / probabilities.sum()
+    probabilities /= probabilities.sum()
+    return probabilities
 
 
 class Batches(keras.utils.PyDataset):  # type: ignore[misc]
@@ -59,16 +60,16 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         for utterance in chosen:
             log_mel = random_crop(self.features[utterance], int(1.2 * self.preset.frames), rng)
             clips.append(self.preset.augmentation(log_mel, frequencies, rng))
-        x, mask = padded([random_crop(clip, self.preset.frames, rng) for clip in clips], self.preset.frames)
+        x, mask = padded(
+            [random_crop(clip, self.preset.frames, rng) for clip in clips], self.preset.frames
+        )
         y = np.eye(len(self.preset.emotions), dtype=np.float32)[self.labels[chosen]]
         if schedule.mixup:
             x, mask, y = mixed(x, mask, y, schedule.mixup, rng)
         return (x, mask), y
 
 
-def random_crop(
-    frames: NDArray[Any], length: int, rng: np.random.Generator
-) -> NDArray[np.float32]:
+def random_crop(frames: NDArray[Any], length: int, rng: np.random.Generator) -> NDArray[np.float32]:
     """At most `length` frames from a random place."""
     start = int(rng.integers(0, max(0, len(frames) - length) + 1))
     return frames[start : start + length].astype(np.float32)

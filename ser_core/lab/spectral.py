@@ -50,7 +50,8 @@ def change_tempo(x: LogMel, factor: float) -> LogMel:
     low = np.minimum(where.astype(int), len(x) - 1)
     high = np.minimum(low + 1, len(x) - 1)
     share = (where - low)[:, None].astype(np.float32)
-    return x[low] * (1 - share) + x[high] * share
+    changed: LogMel = x[low] * (1 - share) + x[high] * share
+    return changed
 
 
 def shift_pitch(x: LogMel, frequencies: NDArray[np.float64], factor: float) -> LogMel:
@@ -59,7 +60,8 @@ def shift_pitch(x: LogMel, frequencies: NDArray[np.float64], factor: float) -> L
     low = np.minimum(bands.astype(int), x.shape[1] - 1)
     high = np.minimum(low + 1, x.shape[1] - 1)
     share = (bands - low).astype(np.float32)
-    return x[:, low] * (1 - share) + x[:, high] * share
+    changed: LogMel = x[:, low] * (1 - share) + x[:, high] * share
+    return changed
 
 
 def equalise(x: LogMel, strength: float, rng: Generator) -> LogMel:
@@ -67,7 +69,9 @@ def equalise(x: LogMel, strength: float, rng: Generator) -> LogMel:
     position = np.linspace(-1, 1, x.shape[1])
     curve = rng.uniform(-1, 1) * position
     for waves in (1.0, 2.0):
-        curve = curve + rng.uniform(-0.5, 0.5) * np.cos(np.pi * (waves * position + rng.uniform(0, 2)))
+        curve = curve + rng.uniform(-0.5, 0.5) * np.cos(
+            np.pi * (waves * position + rng.uniform(0, 2))
+        )
     return x + np.float32(strength) * curve.astype(np.float32)
 
 

@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 
 BEST = "best.weights.h5"
 LAST = "last.keras"
+AVERAGE = "average.npz"
 HISTORY = "history.json"
 
 
@@ -52,7 +53,8 @@ def prepare(utterances: Sequence[Utterance], preset: Preset) -> Labelled:
     """
     known = [u for u in utterances if to_label_set(u.emotion, preset.emotions) is not None]
     if len(known) < len(utterances):
-        logger.warning("%d utterances have a label that the model has not", len(utterances) - len(known))
+        unknown = len(utterances) - len(known)
+        logger.warning("left out %d: their label is not one of the model's", unknown)
     layer = preset.log_mel()
 
     def front(signal: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -87,13 +89,12 @@ def fit(
     """
     folder.mkdir(parents=True, exist_ok=True)
     keras.utils.set_random_seed(seed)
-    batches = Batches(
-        train.features, train.labels, balanced_probabilities(train.corpora, train.labels), preset, seed
-    )
+    probabilities = balanced_probabilities(train.corpora, train.labels)
+    batches = Batches(train.features, train.labels, probabilities, preset, seed)
     judge = _Judge(preset, valid, folder, progress)
     if resume and (folder / LAST).is_file():
         model = keras.models.load_model(folder / LAST)
-        judge.history = json.loads((folder / HISTORY).read_text(encoding="utf-8"))
+        judge.resume()
         batches.epoch = len(judge.history)
     else:
         model = preset.build()
@@ -109,7 +110,7 @@ def fit(
         epochs=preset.schedule.epochs,
         verbose=0,
         shuffle=False,
-        callbacks=[keras.callbacks.SwapEMAWeights(swap_on_epoch=True), judge],
+        callbacks=[judge],
     )
     model.load_weights(folder / BEST)
     return model, judge.history
@@ -144,14 +145,28 @@ def uar_by_corpus(
 
 
 class _Judge(keras.callbacks.Callback):  # type: ignore[misc]
-    """After each epoch: UAR on the validation speakers, the best weights kept, a line shown."""
+    """Averages the weights; after each epoch judges the average and keeps the best.
+
+    The average is an exponential one that starts quickly (decay min(ema, (1 + t) / (10 + t)))
+    and holds the moving statistics of batch normalisation too.
+    """
 
     def __init__(self, preset: Preset, valid: Labelled, folder: Path, progress: bool) -> None:
         super().__init__()
         self.preset, self.valid, self.folder, self.progress = preset, valid, folder, progress
         self.history: list[dict[str, float]] = []
+        self.average: list[NDArray[np.float32]] = []
+        self.steps = 0
+
+    def resume(self) -> None:
+        """Take up the history and the average of an earlier run."""
+        self.history = json.loads((self.folder / HISTORY).read_text(encoding="utf-8"))
+        with np.load(self.folder / AVERAGE) as saved:
+            self.steps = int(saved["steps"])
+            self.average = [saved[f"w{index}"] for index in range(len(saved.files) - 1)]
 
     def on_train_begin(self, logs: Any = None) -> None:
+        self.average = self.average or self.model.get_weights()
         self.bar = tqdm(
             total=self.preset.schedule.epochs,
             initial=len(self.history),
@@ -160,14 +175,28 @@ class _Judge(keras.callbacks.Callback):  # type: ignore[misc]
             disable=not self.progress,
         )
 
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.steps += 1
+        decay = min(self.preset.schedule.ema, (1 + self.steps) / (10 + self.steps))
+        weights = self.model.get_weights()
+        self.average = [
+            decay * mean + (1 - decay) * weight
+            for mean, weight in zip(self.average, weights, strict=True)
+        ]
+
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self.model.save(self.folder / LAST)
+        average: dict[str, Any] = {f"w{index}": mean for index, mean in enumerate(self.average)}
+        np.savez(self.folder / AVERAGE, steps=self.steps, **average)
+        trained = self.model.get_weights()
+        self.model.set_weights(self.average)
         predicted = logits(self.model, self.preset, self.valid).argmax(axis=1)
         corpora = uar_by_corpus(self.valid.corpora, self.valid.labels, predicted)
         mean = float(np.mean(list(corpora.values())))
         if mean > max((past["uar"] for past in self.history), default=-1.0):
             self.model.save_weights(self.folder / BEST)
+        self.model.set_weights(trained)
         self.history.append({"loss": float((logs or {})["loss"]), "uar": mean, **corpora})
-        self.model.save(self.folder / LAST)
         (self.folder / HISTORY).write_text(json.dumps(self.history), encoding="utf-8")
         self.bar.set_postfix({name: f"{value:.3f}" for name, value in self.history[-1].items()})
         self.bar.update()
@@ -186,6 +215,4 @@ def _optimizer(schedule: Schedule, steps: int) -> keras.optimizers.Optimizer:
         rate,
         weight_decay=schedule.weight_decay,
         global_clipnorm=5.0,
-        use_ema=schedule.ema > 0,
-        ema_momentum=schedule.ema or 0.99,
     )

@@ -1,0 +1,124 @@
+"""The `ser` command."""
+
+import argparse
+import importlib
+import json
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+from ser_core import __version__
+from ser_core.audio import AudioError
+from ser_core.bundle import BundleError
+from ser_core.recognizer import Prediction, Recognizer
+
+LAB = {
+    "train": "train a model on labelled recordings",
+    "evaluate": "judge a model on labelled recordings",
+    "features": "write acoustic features of recordings to a file",
+}
+"""Commands that need the [train] extra, from `ser_core.lab.commands`."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    parser, commands = _parser()
+    if arguments and arguments[0] in LAB:
+        _add_lab_command(commands[arguments[0]], arguments[0])
+    options = parser.parse_args(arguments)
+    try:
+        status: int = options.run(options)
+    except BundleError as e:
+        print(f"ser: {e}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("ser: interrupted", file=sys.stderr)
+        return 130
+    return status
+
+
+def serve(options: argparse.Namespace) -> int:
+    """Become gunicorn: one process less to pass signals through."""
+    settings = {
+        "HOST": options.host,
+        "PORT": options.port,
+        "SER_WORKERS": options.workers,
+        "SER_THREADS": options.threads,
+    }
+    os.environ.update({name: str(value) for name, value in settings.items() if value is not None})
+    command = [sys.executable, "-m", "gunicorn", "--config", "python:api.gunicorn_config"]
+    sys.stdout.flush()
+    os.execv(sys.executable, [*command, "api:create_app()"])  # noqa: S606 (no shell is wanted)
+
+
+def predict(options: argparse.Namespace) -> int:
+    """Judge files; a bad one is named and does not stop the others."""
+    recognizer = Recognizer.load(options.model)
+    status = 0
+    for file in options.files:
+        try:
+            prediction = recognizer.predict(file)
+        except (AudioError, OSError) as e:
+            status = 1
+            reason = e.strerror if isinstance(e, OSError) and e.strerror else str(e)
+            if options.json:
+                print(json.dumps({"file": file, "error": reason}))
+            else:
+                print(f"{file}: {reason}", file=sys.stderr)
+            continue
+        if options.json:
+            print(json.dumps({"file": file, **prediction.to_dict(options.timeline)}))
+        else:
+            _show(file, prediction, options.timeline)
+    return status
+
+
+def _show(file: str, prediction: Prediction, timeline: bool) -> None:
+    doubt = "  (uncertain)" if prediction.uncertain else ""
+    print(f"{file}: {prediction.emotion} {prediction.confidence:.0%}{doubt}")
+    if timeline:
+        for segment in prediction.segments:
+            span = f"{segment.start:7.1f} - {segment.end:.1f} s"
+            print(f"  {span:18} {segment.emotion} {segment.confidence:.0%}")
+
+
+def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+    parser = argparse.ArgumentParser(prog="ser", description="Which emotion does a voice carry?")
+    parser.add_argument("--version", action="version", version=f"ser {__version__}")
+    subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    command = subparsers.add_parser("serve", help="answer over HTTP", description=serve.__doc__)
+    command.add_argument("--host", help="address to listen on (HOST; default 0.0.0.0)")
+    command.add_argument("--port", type=int, help="port to listen on (PORT; default 8000)")
+    command.add_argument("--workers", type=int, help="processes (SER_WORKERS)")
+    command.add_argument("--threads", type=int, help="threads of each (SER_THREADS)")
+    command.set_defaults(run=serve)
+
+    command = subparsers.add_parser("predict", help="judge recordings")
+    command.add_argument("files", nargs="+", metavar="FILE")
+    command.add_argument("--model", help="name or folder of a bundle (default: the one shipped)")
+    command.add_argument("--json", action="store_true", help="one JSON object a line")
+    command.add_argument("--timeline", action="store_true", help="every window, not only the whole")
+    command.set_defaults(run=predict)
+
+    lab = {
+        name: subparsers.add_parser(name, help=text, description=text) for name, text in LAB.items()
+    }
+    return parser, lab
+
+
+def _add_lab_command(command: argparse.ArgumentParser, name: str) -> None:
+    """The lab is imported only when one of its commands is called: it takes seconds."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    try:
+        commands = importlib.import_module("ser_core.lab.commands")
+    except ModuleNotFoundError as e:
+        command.error(f"`ser {name}` needs {e.name}: pip install 'ser-service[train]'")
+    getattr(commands, f"add_{name}")(command)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

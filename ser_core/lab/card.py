@@ -1,0 +1,71 @@
+"""The model card: what a bundle is, heard, can and cannot do."""
+
+from typing import Any
+
+from ser_core.bundle import Bundle
+
+LICENCES = {
+    "ravdess": "CC BY-NC-SA 4.0",
+    "cremad": "ODbL 1.0",
+    "tess": "CC BY-NC-ND 4.0",
+    "emodb": "free, cite the authors",
+    "nemo": "CC BY-NC-SA 4.0",
+    "urdu": "research only",
+    "turev": "CC BY-NC-ND 4.0",
+    "savee": "research only",
+}
+"""Terms of the public corpora, as their publishers state them."""
+
+LIMITS = """\
+## What it cannot do
+
+- It was trained on actors who were asked to sound an emotion. **Acted speech is not felt emotion**:
+  an answer says what a voice sounds like to people, not what a person feels.
+- A voice, a language or a microphone unlike those it heard lowers its accuracy; the figures above
+  are for speakers never heard but of the same corpora.
+- It knows only the emotions listed. Laughter, singing, music or noise get an answer too.
+- Do not use it to decide about people. **Inferring emotions of people at work and in education is
+  prohibited in the European Union** (Regulation (EU) 2024/1689, the AI Act, Article 5(1)(f)),
+  medical and safety reasons apart.
+"""
+
+
+def model_card(bundle: Bundle) -> str:
+    """The card as Markdown, from `bundle.json` alone."""
+    info = bundle.info
+    corpora = "\n".join(
+        f"| {name or '(unnamed)'} | {count} | {LICENCES.get(name, 'yours to state')} |"
+        for name, count in info["corpora"].items()
+    )
+    parts = [
+        f"# {bundle.name} {bundle.version}",
+        f"Hears {', '.join(bundle.emotions)} in {bundle.window:g} s windows of speech at "
+        f"{bundle.sampling_rate} Hz. Preset `{info['preset']}`, {info['parameters']:,} parameters, "
+        f"served as `{info['serve']}` ({bundle.model.stat().st_size / 1e6:.2f} MB).",
+        f"## Trained on\n\n| corpus | utterances | terms |\n|---|---|---|\n{corpora}",
+        f"{len(info['speakers'])} speakers, listed in `bundle.json`. The terms of this data "
+        f"are the model's. Made by `{info['command']}` with seed {info['seed']}.",
+        *(_figures(name, figures) for name, figures in info["metrics"].items()),
+        f"An answer whose confidence is under {bundle.threshold:g} is called uncertain; this "
+        "threshold and the temperature were chosen on the validation speakers.",
+        LIMITS,
+    ]
+    return "\n\n".join(parts)
+
+
+def _figures(split: str, figures: dict[str, Any]) -> str:
+    title = {"valid": "Validation speakers", "test": "Test speakers"}.get(split, split)
+    rows = {**figures["corpora"], "all": figures}
+    table = "\n".join(
+        f"| {name or '(unnamed)'} | {row['n']} | {row['accuracy']:.3f} | {row['uar']:.3f} |"
+        for name, row in rows.items()
+    )
+    recall = ", ".join(f"{emotion} {value:.2f}" for emotion, value in figures["recall"].items())
+    certain = figures["accuracy_when_certain"]
+    sure = "" if certain is None else f", of which {certain:.0%} are right"
+    return (
+        f"## {title}\n\n{figures['protocol'].capitalize()}.\n\n"
+        f"| corpus | n | accuracy | UAR |\n|---|---|---|---|\n{table}\n\n"
+        f"Recall: {recall}. Expected calibration error {figures['ece']:.3f}. "
+        f"{figures['coverage']:.0%} of the answers are not called uncertain{sure}."
+    )

@@ -1,0 +1,110 @@
+"""The commands of `ser` that build and judge models."""
+
+import argparse
+import json
+import logging
+import shlex
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from ser_core.lab import evaluation
+from ser_core.lab.build import Order, train
+from ser_core.lab.corpora import CorpusError, read
+from ser_core.lab.presets import PRESETS, preset
+from ser_core.lab.splits import SplitError
+from ser_core.lab.training import TrainingError
+from ser_core.recognizer import Recognizer
+
+logger = logging.getLogger(__name__)
+
+DATA_HELP = "a CSV manifest, or the folder of a public corpus"
+
+Command = Callable[[argparse.Namespace], int]
+
+
+def add_train(command: argparse.ArgumentParser) -> None:
+    """`ser train --data ... [--preset NAME] [--out FOLDER]`."""
+    command.add_argument("--data", type=Path, required=True, help=DATA_HELP)
+    command.add_argument("--preset", default="residual-cnn", choices=sorted(PRESETS))
+    command.add_argument("--out", type=Path, help="the bundle's folder (default: models/PRESET)")
+    command.add_argument("--name", help="the bundle's name (default: its folder's)")
+    command.add_argument("--version", default="1.0.0", help="the bundle's version")
+    command.add_argument("--epochs", type=int, help="other than the preset's")
+    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--resume", action="store_true", help="go on where a training was stopped")
+    command.set_defaults(run=_reporting(_train))
+
+
+def add_evaluate(command: argparse.ArgumentParser) -> None:
+    """`ser evaluate MODEL --data ... [--split NAME] [--json]`."""
+    command.add_argument("model", help="name or folder of a bundle")
+    command.add_argument("--data", type=Path, required=True, help=DATA_HELP)
+    command.add_argument("--split", choices=("train", "valid", "test"), help="only this part")
+    command.add_argument("--json", action="store_true", help="figures as JSON")
+    command.set_defaults(run=_reporting(_evaluate))
+
+
+def add_features(command: argparse.ArgumentParser) -> None:
+    """`ser features FILE... --kind mfcc,chroma --out X.csv`."""
+    from ser_core.lab import extract  # noqa: PLC0415 (only this command needs it)
+
+    extract.add_arguments(command)
+    command.set_defaults(run=_reporting(extract.main))
+
+
+def _reporting(run: Command) -> Command:
+    def reported(options: argparse.Namespace) -> int:
+        try:
+            return run(options)
+        except (CorpusError, SplitError, TrainingError) as e:
+            print(f"ser: {e}", file=sys.stderr)
+            return 1
+
+    return reported
+
+
+def _train(options: argparse.Namespace) -> int:
+    chosen = preset(options.preset)
+    if options.epochs:
+        chosen = replace(chosen, schedule=replace(chosen.schedule, epochs=options.epochs))
+    out = options.out or Path("models") / chosen.name
+    order = Order(
+        data=options.data,
+        preset=chosen,
+        out=out,
+        name=options.name or out.resolve().name,
+        version=options.version,
+        seed=options.seed,
+        resume=options.resume,
+        command=shlex.join(["ser", *sys.argv[1:]]),
+    )
+    info = train(order, progress=sys.stderr.isatty())
+    figures = info["metrics"].get("test", info["metrics"]["valid"])
+    print(f"wrote {out}: UAR {figures['uar']:.3f} on {figures['n']} clips of speakers never heard")
+    return 0
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    recognizer = Recognizer.load(options.model)
+    reading = read(options.data)
+    utterances = [u for u in reading.utterances if options.split in (None, u.split)]
+    if not utterances:
+        raise CorpusError(f"{options.data} has no utterances of the split {options.split!r}")
+    trained_on = evaluation.heard_in_training(recognizer, utterances)
+    if trained_on:
+        logger.warning(
+            "Warning: the model was trained on %d of these speakers (%s); the figures flatter it.",
+            len(trained_on),
+            ", ".join(sorted(trained_on)[:5]),
+        )
+    outcome = evaluation.hear_all(recognizer, utterances, progress=sys.stderr.isatty())
+    result = evaluation.scores(outcome, recognizer.bundle.temperature)
+    for reason, count in reading.skip_counts.items():
+        result["skipped"][reason] = count
+    if options.json:
+        print(json.dumps(result))
+    else:
+        evaluation.print_scores(result, recognizer.bundle.emotions)
+    return 0

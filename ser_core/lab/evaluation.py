@@ -1,0 +1,162 @@
+"""Judging a bundle as its users meet it: files in, the exported model's answers out."""
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from ser_core.audio import AudioError
+from ser_core.emotions import to_label_set
+from ser_core.lab.corpora import Utterance
+from ser_core.recognizer import Heard, Recognizer
+
+logger = logging.getLogger(__name__)
+
+WORKERS = 2
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Utterances with what the bundle heard in them."""
+
+    emotions: tuple[str, ...]
+    utterances: list[Utterance]
+    labels: NDArray[np.int64]
+    heard: list[Heard]
+    skipped: dict[str, int]
+    """How many were left out, by reason."""
+
+    def probabilities(self, temperature: float) -> NDArray[np.float64]:
+        """Of each utterance, `(utterances, classes)`."""
+        return np.array([heard.overall(temperature) for heard in self.heard])
+
+
+def hear_all(
+    recognizer: Recognizer, utterances: Sequence[Utterance], progress: bool = False
+) -> Outcome:
+    """Run the exported model on every utterance's file: decode, window, LiteRT.
+
+    Utterances with labels that the model has not, or that cannot be read, are counted, not judged.
+    """
+    emotions = recognizer.bundle.emotions
+    skipped: dict[str, int] = {}
+    known: list[tuple[Utterance, int]] = []
+    for utterance in utterances:
+        label = to_label_set(utterance.emotion, emotions)
+        if label is None:
+            _count(skipped, f"label {utterance.emotion!r} is not one of the model's")
+        else:
+            known.append((utterance, emotions.index(label)))
+
+    def hear(utterance: Utterance) -> Heard | str:
+        try:
+            return recognizer.hear(utterance.path)
+        except (AudioError, OSError) as e:
+            logger.warning("skipped %s: %s", utterance.path, e)
+            return f"cannot be read: {type(e).__name__}"
+
+    with ThreadPoolExecutor(WORKERS) as pool:
+        answers = list(
+            tqdm(
+                pool.map(hear, (utterance for utterance, _ in known)),
+                total=len(known),
+                desc="judging",
+                unit="clip",
+                disable=not progress,
+            )
+        )
+    kept, labels, heard = [], [], []
+    for (utterance, label_index), answer in zip(known, answers, strict=True):
+        if isinstance(answer, str):
+            _count(skipped, answer)
+            continue
+        kept.append(utterance)
+        labels.append(label_index)
+        heard.append(answer)
+    return Outcome(emotions, kept, np.array(labels, np.int64), heard, skipped)
+
+
+def scores(outcome: Outcome, temperature: float = 1.0) -> dict[str, Any]:
+    """Figures overall and for each corpus, as `ser evaluate --json` prints them."""
+    predicted = (
+        outcome.probabilities(temperature).argmax(axis=1) if outcome.heard else np.zeros(0, int)
+    )
+    overall = figures(outcome.emotions, outcome.labels, predicted)
+    overall["skipped"] = outcome.skipped
+    names = np.array([utterance.corpus for utterance in outcome.utterances])
+    overall["corpora"] = {
+        str(name): figures(
+            outcome.emotions, outcome.labels[names == name], predicted[names == name]
+        )
+        for name in np.unique(names)
+    }
+    return overall
+
+
+def figures(
+    emotions: Sequence[str], labels: NDArray[np.int64], predicted: NDArray[np.int64]
+) -> dict[str, Any]:
+    """n, accuracy, UAR, recall of each class present and confusion (true -> answered -> count).
+
+    UAR is the unweighted average recall over the classes present in `labels`.
+    """
+    present = [int(label) for label in np.unique(labels)]
+    recall = {
+        emotions[label]: float((predicted[labels == label] == label).mean()) for label in present
+    }
+    return {
+        "n": len(labels),
+        "accuracy": float((predicted == labels).mean()) if len(labels) else None,
+        "uar": float(np.mean(list(recall.values()))) if recall else None,
+        "recall": recall,
+        "confusion": {
+            emotions[label]: {
+                emotions[answer]: int(((labels == label) & (predicted == answer)).sum())
+                for answer in range(len(emotions))
+            }
+            for label in present
+        },
+    }
+
+
+def heard_in_training(recognizer: Recognizer, utterances: Iterable[Utterance]) -> set[str]:
+    """Speakers among `utterances` that the bundle was trained on: figures on them flatter it."""
+    trained = set(recognizer.bundle.info.get("speakers", []))
+    return {speaker_key(utterance) for utterance in utterances if utterance.speaker} & trained
+
+
+def speaker_key(utterance: Utterance) -> str:
+    """A speaker's name across corpora."""
+    return f"{utterance.corpus}/{utterance.speaker}"
+
+
+def _count(counts: dict[str, int], reason: str) -> None:
+    counts[reason] = counts.get(reason, 0) + 1
+
+
+Print = Callable[[str], None]
+
+
+def print_scores(result: dict[str, Any], emotions: Sequence[str], echo: Print = print) -> None:
+    """The figures as a table to read."""
+    echo(f"{'':12}{'n':>7}{'accuracy':>10}{'UAR':>8}")
+    rows = {"all": result, **result["corpora"]}
+    for name, row in rows.items():
+        if row["n"]:
+            echo(f"{name or '(unnamed)':12}{row['n']:>7}{row['accuracy']:>10.3f}{row['uar']:>8.3f}")
+    echo("\nrecall      " + "".join(f"{emotion:>10}" for emotion in emotions))
+    for name, row in rows.items():
+        cells = (
+            f"{row['recall'][e]:>10.2f}" if e in row["recall"] else f"{'-':>10}" for e in emotions
+        )
+        echo(f"{name or '(unnamed)':12}" + "".join(cells))
+    echo("\ntrue \\ said " + "".join(f"{emotion:>10}" for emotion in emotions))
+    for true, answers in result["confusion"].items():
+        echo(f"{true:12}" + "".join(f"{answers[emotion]:>10}" for emotion in emotions))
+    for reason, count in result["skipped"].items():
+        echo(f"left out: {count} ({reason})")
