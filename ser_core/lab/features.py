@@ -173,7 +173,7 @@ class Chroma(Spectral):
 
 
 class _SpectralShape(Spectral):
-    """One number a frame, in Hz, from the magnitude spectrum."""
+    """One number a frame, in Hz, that does not depend on level."""
 
     settings = (*Spectral.settings, "sampling_rate")
     width = 1
@@ -184,6 +184,12 @@ class _SpectralShape(Spectral):
         super().__init__(n_fft, hop, **kwargs)
         self.sampling_rate = sampling_rate
         self._hertz = librosa.fft_frequencies(sr=sampling_rate, n_fft=n_fft).astype(np.float32)
+
+    def windowed(self, signal: Any) -> Any:
+        # Decoders leave samples of 1e-34 before a voice: librosa hears those, but single precision
+        # does not hold their power.
+        frames = super().windowed(signal)
+        return _divided(frames, ops.max(ops.abs(frames), axis=-1, keepdims=True))
 
     def centroid(self, magnitude: Any) -> Any:
         """`(batch, bins, frames)` -> `(batch, 1, frames)`, in Hz."""
@@ -252,14 +258,14 @@ class SpectralRolloff(_SpectralShape):
 
 
 @register
-class SpectralContrast(_SpectralShape):
+class SpectralContrast(Spectral):
     """Peaks over valleys in octave bands in dB, `librosa.feature.spectral_contrast`.
 
     `(batch, samples)` -> `(batch, frames, n_bands + 1)`: below `fmin` Hz, then octave by octave, as
     in Jiang et al. 2002. Peak and valley are means over the share `quantile` of a band's bins.
     """
 
-    settings = (*_SpectralShape.settings, "n_bands", "fmin", "quantile")
+    settings = (*Spectral.settings, "sampling_rate", "n_bands", "fmin", "quantile")
 
     def __init__(
         self,
@@ -272,20 +278,21 @@ class SpectralContrast(_SpectralShape):
         quantile: float = 0.02,
         **kwargs: Any,
     ) -> None:
-        super().__init__(sampling_rate, n_fft, hop, **kwargs)
+        super().__init__(n_fft, hop, **kwargs)
         edges = [0.0, *(fmin * 2.0**octave for octave in range(n_bands + 1))]
         if edges[-2] >= sampling_rate / 2:
             raise ValueError(f"the highest band begins at {edges[-2]:g} Hz, past half the rate")
-        self.n_bands, self.fmin, self.quantile = n_bands, fmin, quantile
-        self.width = n_bands + 1
+        self.sampling_rate, self.n_bands, self.fmin = sampling_rate, n_bands, fmin
+        self.quantile, self.width = quantile, n_bands + 1
         self._bands = [self._band(band, edges) for band in range(n_bands + 1)]
 
     def _band(self, band: int, edges: list[float]) -> tuple[int, int, int]:
         """First bin, end, and how many are averaged; neighbours share bins as in librosa."""
-        inside = np.flatnonzero((self._hertz >= edges[band]) & (self._hertz <= edges[band + 1]))
+        hertz = librosa.fft_frequencies(sr=self.sampling_rate, n_fft=self.n_fft)
+        inside = np.flatnonzero((hertz >= edges[band]) & (hertz <= edges[band + 1]))
         first = int(inside[0]) - (1 if band > 0 else 0)
         last = band == self.n_bands
-        end = len(self._hertz) if last else int(inside[-1]) + 1
+        end = len(hertz) if last else int(inside[-1]) + 1
         return first, end if last else end - 1, max(1, round(self.quantile * (end - first)))
 
     def call(self, signal: Any) -> Any:

@@ -170,8 +170,12 @@ class Spectral(Framewise):
             weights = np.ascontiguousarray(weights[:, self._dft.bins])
         return ops.matmul(weights, spectrum)
 
+    def windowed(self, signal: Any) -> Any:
+        """`(batch, samples)` -> `(batch, frames, n_fft)`, each frame under the window."""
+        return ops.multiply(frame(self.padded(signal), self.n_fft, self.hop), self._window)
+
     def _power(self, signal: Any) -> Any:
-        frames = ops.multiply(frame(self.padded(signal), self.n_fft, self.hop), self._window)
+        frames = self.windowed(signal)
         if self._dft is not None:
             return self._dft.power(ops.transpose(frames, (0, 2, 1)))
         real, imaginary = ops.rfft(frames)
