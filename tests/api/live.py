@@ -48,6 +48,12 @@ def form(*files: tuple[str, str, bytes], **fields: str) -> tuple[bytes, str]:
     return body, f"multipart/form-data; boundary={boundary}"
 
 
+def padded(wav: bytes, size: int) -> bytes:
+    """The same WAV with so many bytes, by a chunk that holds no audio."""
+    padding = size - len(wav) - 8
+    return wav + b"LIST" + padding.to_bytes(4, "little") + bytes(padding)
+
+
 @dataclass
 class Server:
     process: "subprocess.Popen[bytes]"

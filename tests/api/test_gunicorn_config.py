@@ -1,6 +1,8 @@
 import json
+import platform
 import shutil
 import socket
+import threading
 import time
 from hashlib import sha256
 from pathlib import Path
@@ -8,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ser_core.bundle import find_bundle
-from tests.api.live import Server, form, run_to_its_end, serve
+from tests.api.live import Server, form, padded, run_to_its_end, serve
 from tests.sounds import encode, voice
 
 WAV = encode(voice(2.0))
@@ -94,6 +96,26 @@ def test_no_socket_or_file_is_made_beside_the_service(tmp_path: Path) -> None:
     with serve(tmp_path, HOME=str(home), XDG_RUNTIME_DIR=str(home), TMPDIR=str(home)) as server:
         assert server.post("/predict", WAV, "audio/wav").status == 200
         assert list(home.iterdir()) == []
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="about glibc's malloc")
+def test_the_memory_of_large_uploads_is_given_back(tmp_path: Path) -> None:
+    body, content_type = form(("file", "clip.wav", padded(WAV, 24_000_000)))
+
+    def upload(server: Server) -> None:
+        for _ in range(3):
+            assert server.post("/predict", body, content_type).status == 200
+
+    with serve(tmp_path, SER_WORKERS="1") as server:
+        assert server.post("/predict", WAV, "audio/wav").status == 200
+        (worker,) = server.workers
+        before = worker.memory_info().rss
+        clients = [threading.Thread(target=upload, args=[server]) for _ in range(4)]
+        for client in clients:
+            client.start()
+        for client in clients:
+            client.join()
+        assert worker.memory_info().rss - before < 30_000_000
 
 
 def _last_line(output: str) -> str:

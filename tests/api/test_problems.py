@@ -103,6 +103,20 @@ def test_a_failure_of_the_service_is_logged_and_not_shown(
     assert str(record.exc_info[1]) == "the secret inside"
 
 
+class NotANumber(Network):
+    def logits(
+        self, windows: NDArray[np.float32], lengths: NDArray[np.int32]
+    ) -> NDArray[np.float32]:
+        return super().logits(windows, lengths) * np.float32(np.nan)
+
+
+def test_a_model_that_answers_nan_is_at_fault_and_not_quoted() -> None:
+    app = create_app(Settings(), Models([recognizer(network=NotANumber())]))
+    answer = app.test_client().post("/predict", **RAW)
+    assert answer.status_code == 500
+    assert answer.get_json()["type"] == "/problems/internal"
+
+
 def test_the_request_id_of_the_client_comes_back(client: FlaskClient) -> None:
     answer = client.get("/health", headers={"X-Request-ID": "trace/7f:3._-"})
     assert answer.headers["X-Request-ID"] == "trace/7f:3._-"
