@@ -22,7 +22,7 @@ ENV PATH=/opt/ser/bin:$PATH HOST=0.0.0.0 PORT=8000 PYTHONUNBUFFERED=1 PYTHONDONT
 EXPOSE 8000
 USER 10001:10001
 WORKDIR /tmp
-HEALTHCHECK --interval=30s --timeout=5s --start-period=20s --start-interval=1s \
+HEALTHCHECK --interval=30s --timeout=5s --start-period=20s \
   CMD ["python", "-c", "import os, http.client; c = http.client.HTTPConnection('127.0.0.1', int(os.environ['PORT']), timeout=4); c.request('GET', '/health'); raise SystemExit(c.getresponse().status != 200)"]
 ENTRYPOINT ["ser"]
 CMD ["serve"]
