@@ -82,7 +82,8 @@ def add_noise(x: LogMel, rng: Generator) -> LogMel:
     # The power of noise in one band of one frame is nearly exponential.
     grain = 10 * np.log10(rng.exponential(1.0, x.shape) + 1e-3).astype(np.float32)
     noise = np.float32(level) + colour + grain * 0.7
-    return np.logaddexp(x / 4.343, noise / 4.343).astype(np.float32) * np.float32(4.343)
+    louder: LogMel = np.logaddexp(x / 4.343, noise / 4.343).astype(np.float32) * np.float32(4.343)
+    return louder
 
 
 def telephone(x: LogMel, frequencies: NDArray[np.float64]) -> LogMel:
