@@ -107,7 +107,11 @@ def saved_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     outputs["mean_mfcc"] = features.MeanOverTime()(outputs["mfcc"])
     model = keras.Model(waveform, outputs)
     assert model.count_params() == 0
-    model.export(folder, format="tf_saved_model", verbose=False)
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    fixed = tf.TensorSpec((BATCH, WINDOW), tf.float32, name="waveform")
+    archive.add_endpoint("features", model.call, input_signature=[fixed])
+    archive.write_out(folder, verbose=False)
     return folder
 
 
@@ -115,12 +119,15 @@ Runner = Callable[[Features], dict[str, Features]]
 
 
 def converted(saved_model: Path, *, int8: bool) -> tuple[Interpreter, Runner]:
-    converter = tf.lite.TFLiteConverter.from_saved_model(str(saved_model))
+    converter = tf.lite.TFLiteConverter.from_saved_model(
+        str(saved_model), signature_keys=["features"]
+    )
     if int8:
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     interpreter = Interpreter(model_content=converter.convert(), num_threads=1)
     signature = interpreter.get_signature_runner()
-    (argument,) = signature.get_input_details()
+    ((argument, details),) = signature.get_input_details().items()
+    assert details["shape"].tolist() == [BATCH, WINDOW]
     return interpreter, lambda signals: signature(**{argument: signals})
 
 
