@@ -3,15 +3,10 @@
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
-import time
 import tomllib
-import urllib.request
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from email.parser import Parser
 from pathlib import Path
 
@@ -19,6 +14,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from tests.api.live import serve
 from tests.sounds import encode, voice
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -245,47 +241,12 @@ def test_editable_install_serves_the_bundle_of_the_source_tree(
     assert path == ROOT / "models" / "default"
 
 
-@contextmanager
-def serving(command: Path, cwd: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """`ser serve` on a free port, ready to answer; its address and process."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    environment = {**outside_environment(), "PORT": str(port), "SER_WORKERS": "1"}
-    log = cwd / "serve.log"
-    with (
-        log.open("wb") as output,
-        subprocess.Popen(
-            [command, "serve"], cwd=cwd, env=environment, stdout=output, stderr=output
-        ) as process,
-    ):
-        try:
-            url = f"http://127.0.0.1:{port}"
-            give_up = time.monotonic() + 60
-            while not ready(url):
-                assert process.poll() is None, log.read_text()
-                assert time.monotonic() < give_up, log.read_text()
-                time.sleep(0.05)
-            yield url, process
-        finally:
-            process.terminate()
-
-
-def ready(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"{url}/ready", timeout=10) as answer:
-            return bool(answer.status == 200)
-    except OSError:
-        return False
-
-
 def test_installed_service_answers_and_stops(
     programs: Path, tmp_path: Path, recording: Path
 ) -> None:
-    with serving(programs / "ser", tmp_path) as (url, process):
-        headers = {"Content-Type": "audio/wav"}
-        request = urllib.request.Request(f"{url}/predict", recording.read_bytes(), headers)
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            assert json.load(answer)["probabilities"].keys() == EMOTIONS
-        process.terminate()
-        assert process.wait(timeout=40) == 0
+    command = (programs / "ser", "serve")
+    with serve(tmp_path, command, cwd=tmp_path, SER_WORKERS="1") as server:
+        answer = server.post("/predict", recording.read_bytes(), "audio/wav")
+        assert answer.status == 200
+        assert answer.json["probabilities"].keys() == EMOTIONS
+        assert server.stop() == 0

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
@@ -96,7 +96,9 @@ class Server:
         return self.process.wait(PATIENCE)
 
 
-def start(folder: Path, **environment: str) -> Server:
+def start(
+    folder: Path, command: Sequence[str | Path] = COMMAND, cwd: Path = ROOT, **environment: str
+) -> Server:
     """Start gunicorn, its output in `folder`, with none of the tester's own settings."""
     ours = {
         name: value
@@ -107,8 +109,8 @@ def start(folder: Path, **environment: str) -> Server:
     log = folder / "gunicorn.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            COMMAND,
-            cwd=ROOT,
+            command,
+            cwd=cwd,
             env={
                 **ours,
                 "PORT": str(port),
@@ -121,9 +123,11 @@ def start(folder: Path, **environment: str) -> Server:
 
 
 @contextmanager
-def serve(folder: Path, **environment: str) -> Iterator[Server]:
+def serve(
+    folder: Path, command: Sequence[str | Path] = COMMAND, cwd: Path = ROOT, **environment: str
+) -> Iterator[Server]:
     """A server that is ready, with all its workers, and stopped at the end."""
-    server = start(folder, **environment)
+    server = start(folder, command, cwd, **environment)
     try:
         _wait_until_ready(server, int(environment.get("SER_WORKERS", "1")))
         yield server
