@@ -7,6 +7,20 @@ from keras import layers, ops
 
 
 @keras.saving.register_keras_serializable(package="ser")
+class Trimmed(layers.Layer):  # type: ignore[misc]
+    """Waveform `(batch, samples)` and lengths in samples `(batch, 1)` -> zeros from there on.
+
+    The last frames reach past the end of the sound: whatever lies there must not be heard.
+    """
+
+    def call(self, inputs: Any) -> Any:
+        waveform, lengths = inputs
+        positions = ops.reshape(ops.arange(waveform.shape[1], dtype="int32"), (1, -1))
+        inside = ops.less(positions, ops.cast(ops.reshape(lengths, (-1, 1)), "int32"))
+        return ops.where(inside, waveform, 0.0)
+
+
+@keras.saving.register_keras_serializable(package="ser")
 class FrameMask(layers.Layer):  # type: ignore[misc]
     """Lengths in samples `(batch, 1)` -> 1 where a frame holds sound, else 0: `(batch, frames)`."""
 

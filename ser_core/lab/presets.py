@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ser_core.emotions import EMOTIONS_7, EMOTIONS_8
 from ser_core.lab import networks
 from ser_core.lab.features import LogMel
-from ser_core.lab.pooling import FrameMask, LevelNormalisation
+from ser_core.lab.pooling import FrameMask, LevelNormalisation, Trimmed
 from ser_core.lab.spectral import SpectralAugmentation
 
 
@@ -97,7 +97,8 @@ class Preset:
         waveform = keras.Input((self.samples,), name="waveform")
         length = keras.Input((1,), dtype="int32", name="length")
         mask = FrameMask(self.frames, self.hop_length)(length)
-        logits = trained([self.log_mel()(waveform), mask])
+        decibels = self.log_mel()(Trimmed()([waveform, length]))
+        logits = trained([decibels, mask])
         return keras.Model([waveform, length], logits, name=self.name)
 
 
