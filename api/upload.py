@@ -3,8 +3,9 @@
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from io import BytesIO
-from typing import IO, Any, BinaryIO
+from typing import IO, Any, BinaryIO, cast
 
 import flask
 from flask import Flask, Response, current_app, request
@@ -34,15 +35,28 @@ class Upload:
     """As the client called it; None where the body itself is the recording."""
 
 
-class _Sink(BytesIO):
-    """A file's bytes; refuses them once the request has sent more than it may."""
+class _Budget:
+    """Bytes of audio that a request may still send."""
 
-    def __init__(self, request: "AudioRequest") -> None:
+    def __init__(self, left: int) -> None:
+        self._left = left
+
+    def take(self, count: int) -> None:
+        """Raises `Problem` once there is nothing left to take."""
+        self._left -= count
+        if self._left < 0:
+            raise too_large()
+
+
+class _Sink(BytesIO):
+    """A file's bytes, within the budget of its request."""
+
+    def __init__(self, budget: _Budget) -> None:
         super().__init__()
-        self._request = request
+        self._budget = budget
 
     def write(self, data: Any, /) -> int:
-        self._request.take(len(data))
+        self._budget.take(len(data))
         return super().write(data)
 
 
@@ -70,17 +84,14 @@ class AudioRequest(flask.Request):
     def __init__(self, environ: dict[str, Any], *args: Any, **kwargs: Any) -> None:
         environ["wsgi.input"] = _Input(environ["wsgi.input"])
         super().__init__(environ, *args, **kwargs)
-        self._taken = 0
 
-    def take(self, count: int) -> None:
-        """Account for bytes of audio.
+    @cached_property
+    def _budget(self) -> _Budget:
+        return _Budget(current_app.config["MAX_AUDIO_BYTES"])
 
-        Raises:
-            Problem: the request has sent more than `SER_MAX_BYTES`.
-        """
-        self._taken += count
-        if self._taken > current_app.config["MAX_AUDIO_BYTES"]:
-            raise too_large()
+    def new_file(self) -> BytesIO:
+        """An empty file in memory; all of a request's together hold `SER_MAX_BYTES` at most."""
+        return _Sink(self._budget)
 
     def make_form_data_parser(self) -> FormDataParser:
         parser = super().make_form_data_parser()
@@ -94,7 +105,7 @@ class AudioRequest(flask.Request):
         filename: str | None = None,
         content_length: int | None = None,
     ) -> IO[bytes]:
-        return _Sink(self)
+        return self.new_file()
 
 
 def init_app(app: Flask, max_bytes: int, max_files: int) -> None:
@@ -163,7 +174,7 @@ def _what_came(files: list[str], fields: list[str]) -> str:
 
 def _from_body() -> BinaryIO:
     kind = request.mimetype
-    body = _Sink(request)  # type: ignore[arg-type]
+    body = cast(AudioRequest, request).new_file()
     if request.content_length != 0:
         if kind and kind not in _RAW_TYPES and not kind.startswith("audio/"):
             raise Problem(

@@ -1,4 +1,6 @@
+import gc
 import tempfile
+import weakref
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
@@ -9,6 +11,7 @@ from flask.testing import FlaskClient
 
 from api import Settings, create_app
 from api.models import Models
+from api.upload import AudioRequest
 from tests.api.fakes import recognizer
 from tests.api.live import Server, form, padded, serve
 from tests.sounds import encode, noise, voice
@@ -99,6 +102,28 @@ def test_25_megabytes_are_taken_and_not_more(live: Server, size: int, status: in
     answer = live.post("/predict", *form(("file", "clip.wav", wav)))
     assert answer.status == status
     assert live.post("/predict", wav, "audio/wav").status == status
+
+
+@pytest.mark.parametrize("send", [as_form, as_body])
+def test_an_upload_is_freed_with_its_answer_without_the_garbage_collector(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch, send: Send
+) -> None:
+    made: list[weakref.ref[BytesIO]] = []
+    new_file = AudioRequest.new_file
+
+    def watched(request: AudioRequest) -> BytesIO:
+        file = new_file(request)
+        made.append(weakref.ref(file))
+        return file
+
+    monkeypatch.setattr(AudioRequest, "new_file", watched)
+    gc.disable()
+    try:
+        answer = client.post("/predict", **send(wav_of(LIMIT)))  # type: ignore[arg-type]
+        assert answer.status_code == 200
+        assert [file() for file in made] == [None]
+    finally:
+        gc.enable()
 
 
 def test_what_a_refused_request_still_sends_is_read(app: Flask) -> None:
