@@ -91,7 +91,7 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
 
     command = subparsers.add_parser("serve", help="answer over HTTP", description=serve.__doc__)
-    command.add_argument("--host", help="address to listen on (HOST; default 0.0.0.0)")
+    command.add_argument("--host", help="address to listen on (HOST; default 127.0.0.1)")
     command.add_argument("--port", type=int, help="port to listen on (PORT; default 8000)")
     command.add_argument("--workers", type=int, help="processes (SER_WORKERS)")
     command.add_argument("--threads", type=int, help="threads of each (SER_THREADS)")
