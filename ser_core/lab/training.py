@@ -3,8 +3,9 @@
 import json
 import logging
 import math
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +15,13 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from ser_core.emotions import to_label_set
+from ser_core.lab.checkpoint import Checkpoints, Progress
 from ser_core.lab.corpora import Utterance
 from ser_core.lab.dataset import FeatureSet, features_of
 from ser_core.lab.presets import Preset, Schedule
 from ser_core.lab.sampling import Batches, balanced_probabilities, padded
 
 logger = logging.getLogger(__name__)
-
-BEST = "best.weights.h5"
-LAST = "last.keras"
-AVERAGE = "average.npz"
-HISTORY = "history.json"
 
 
 class TrainingError(ValueError):
@@ -45,16 +42,17 @@ class Labelled:
         return [utterance.corpus for utterance in self.utterances]
 
 
-def prepare(utterances: Sequence[Utterance], preset: Preset) -> Labelled:
+def prepare(utterances: Sequence[Utterance], preset: Preset, purpose: str = "training") -> Labelled:
     """Features and labels of the utterances whose emotion the preset knows.
 
     Raises:
-        TrainingError: fewer than two classes are left.
+        TrainingError: fewer than two classes are left; the message names the `purpose`.
     """
     known = [u for u in utterances if to_label_set(u.emotion, preset.emotions) is not None]
-    if len(known) < len(utterances):
-        unknown = len(utterances) - len(known)
-        logger.warning("left out %d: their label is not one of the model's", unknown)
+    unknown = Counter(u.emotion for u in utterances) - Counter(u.emotion for u in known)
+    for emotion, count in sorted(unknown.items()):
+        logger.warning("%s does without %d x %r, no label of the model", purpose, count, emotion)
+    _check_classes(known, preset, purpose)
     layer = preset.log_mel()
 
     def front(signal: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -66,9 +64,8 @@ def prepare(utterances: Sequence[Utterance], preset: Preset) -> Labelled:
     key = json.dumps(layer.get_config(), default=str, sort_keys=True)
     features = features_of(known, front, preset.sampling_rate, key)
     kept = [known[index] for index in features.kept]
+    _check_classes(kept, preset, purpose)
     labels = [preset.emotions.index(str(to_label_set(u.emotion, preset.emotions))) for u in kept]
-    if len(set(labels)) < 2:
-        raise TrainingError("training needs utterances of at least two emotions")
     return Labelled(kept, features, np.array(labels, np.int64))
 
 
@@ -84,19 +81,26 @@ def fit(
 ) -> tuple[keras.Model, list[dict[str, float]]]:
     """Fit `preset`; the weights of the best epoch by mean UAR over the validation corpora.
 
-    Every epoch leaves `last.keras` in `folder`, from which `resume` goes on.
+    Every epoch leaves a checkpoint in `folder`, from which `resume` goes on.
     Returns the model (log-mel and mask -> logits) and the figures of every epoch.
+
+    Raises:
+        TrainingError: the loss is not finite.
+        CheckpointError: the checkpoint is of a training with other settings.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    utterances = [len(train.labels), len(valid.labels)]
+    settings = {**asdict(preset), "seed": seed, "number of utterances": utterances}
+    checkpoints = Checkpoints(folder, settings)
+    earlier = checkpoints.load() if resume else None
     keras.utils.set_random_seed(seed)
     probabilities = balanced_probabilities(train.corpora, train.labels)
     batches = Batches(train.features, train.labels, probabilities, preset, seed)
-    judge = _Judge(preset, valid, folder, progress)
-    if resume and (folder / LAST).is_file():
-        model = keras.models.load_model(folder / LAST)
-        judge.resume()
-        batches.epoch = len(judge.history)
+    judge = _Judge(preset, valid, checkpoints, progress)
+    if earlier is not None:
+        model, judge.so_far = earlier
+        batches.epoch = len(judge.so_far.history)
     else:
+        checkpoints.begin()
         model = preset.build()
         model.compile(
             optimizer=_optimizer(preset.schedule, len(batches)),
@@ -106,14 +110,14 @@ def fit(
         )
     model.fit(
         batches,
-        initial_epoch=len(judge.history),
+        initial_epoch=len(judge.so_far.history),
         epochs=preset.schedule.epochs,
         verbose=0,
         shuffle=False,
         callbacks=[judge],
     )
-    model.load_weights(folder / BEST)
-    return model, judge.history
+    model.load_weights(checkpoints.best)
+    return model, judge.so_far.history
 
 
 def logits(model: keras.Model, preset: Preset, data: Labelled) -> NDArray[np.float32]:
@@ -151,55 +155,65 @@ class _Judge(keras.callbacks.Callback):  # type: ignore[misc]
     and holds the moving statistics of batch normalisation too.
     """
 
-    def __init__(self, preset: Preset, valid: Labelled, folder: Path, progress: bool) -> None:
+    def __init__(
+        self, preset: Preset, valid: Labelled, checkpoints: Checkpoints, progress: bool
+    ) -> None:
         super().__init__()
-        self.preset, self.valid, self.folder, self.progress = preset, valid, folder, progress
-        self.history: list[dict[str, float]] = []
-        self.average: list[NDArray[np.float32]] = []
-        self.steps = 0
-
-    def resume(self) -> None:
-        """Take up the history and the average of an earlier run."""
-        self.history = json.loads((self.folder / HISTORY).read_text(encoding="utf-8"))
-        with np.load(self.folder / AVERAGE) as saved:
-            self.steps = int(saved["steps"])
-            self.average = [saved[f"w{index}"] for index in range(len(saved.files) - 1)]
+        self.preset, self.valid, self.checkpoints = preset, valid, checkpoints
+        self.progress = progress
+        self.so_far = Progress()
 
     def on_train_begin(self, logs: Any = None) -> None:
-        self.average = self.average or self.model.get_weights()
+        self.so_far.average = self.so_far.average or self.model.get_weights()
         self.bar = tqdm(
             total=self.preset.schedule.epochs,
-            initial=len(self.history),
+            initial=len(self.so_far.history),
             desc=self.preset.name,
             unit="epoch",
             disable=not self.progress,
         )
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        self.steps += 1
-        decay = min(self.preset.schedule.ema, (1 + self.steps) / (10 + self.steps))
+        so_far = self.so_far
+        so_far.steps += 1
+        decay = min(self.preset.schedule.ema, (1 + so_far.steps) / (10 + so_far.steps))
         weights = self.model.get_weights()
-        self.average = [
+        so_far.average = [
             decay * mean + (1 - decay) * weight
-            for mean, weight in zip(self.average, weights, strict=True)
+            for mean, weight in zip(so_far.average, weights, strict=True)
         ]
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        self.model.save(self.folder / LAST)
-        average: dict[str, Any] = {f"w{index}": mean for index, mean in enumerate(self.average)}
-        np.savez(self.folder / AVERAGE, steps=self.steps, **average)
+        loss = float((logs or {})["loss"])
+        if not math.isfinite(loss):
+            raise TrainingError(f"the loss is {loss} in epoch {epoch + 1}")
+        history = self.so_far.history
         trained = self.model.get_weights()
-        self.model.set_weights(self.average)
+        self.model.set_weights(self.so_far.average)
         predicted = logits(self.model, self.preset, self.valid).argmax(axis=1)
         corpora = uar_by_corpus(self.valid.corpora, self.valid.labels, predicted)
         mean = float(np.mean(list(corpora.values())))
-        if mean > max((past["uar"] for past in self.history), default=-1.0):
-            self.model.save_weights(self.folder / BEST)
+        if mean > max((past["uar"] for past in history), default=-1.0):
+            self.checkpoints.save_best(self.model)
         self.model.set_weights(trained)
-        self.history.append({"loss": float((logs or {})["loss"]), "uar": mean, **corpora})
-        (self.folder / HISTORY).write_text(json.dumps(self.history), encoding="utf-8")
-        self.bar.set_postfix({name: f"{value:.3f}" for name, value in self.history[-1].items()})
+        history.append({"loss": loss, "uar": mean, **corpora})
+        self.checkpoints.save(self.model, self.so_far)
+        self.bar.set_postfix({name: f"{value:.3f}" for name, value in history[-1].items()})
         self.bar.update()
+        if not self.progress:
+            logger.info("epoch %d: loss %.3f, UAR %.3f", epoch + 1, loss, mean)
+
+    def on_train_end(self, logs: Any = None) -> None:
+        self.bar.close()
+
+
+def _check_classes(utterances: Sequence[Utterance], preset: Preset, purpose: str) -> None:
+    emotions = sorted({str(to_label_set(u.emotion, preset.emotions)) for u in utterances})
+    if len(emotions) < 2:
+        raise TrainingError(
+            f"{purpose} needs utterances of at least two of {', '.join(preset.emotions)}; "
+            f"here is {'only ' + emotions[0] if emotions else 'none'}"
+        )
 
 
 def _optimizer(schedule: Schedule, steps: int) -> keras.optimizers.Optimizer:
