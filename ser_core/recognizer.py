@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ser_core import audio
 from ser_core.activity import FRAME, active_frames, active_span
 from ser_core.audio import DEFAULT_LIMITS, Limits, Source
-from ser_core.bundle import Bundle
+from ser_core.bundle import Bundle, BundleError
 from ser_core.runtime import Pool
 
 Recording = Source | tuple[NDArray[Any], int] | NDArray[Any]
@@ -135,6 +135,7 @@ class Recognizer:
 
         Raises:
             AudioError: it cannot be read, or there is nothing in it to judge.
+            OSError: the file is not there or may not be read.
         """
         return self.name(self.hear(recording, sampling_rate, limits=limits))
 
@@ -201,7 +202,10 @@ class Recognizer:
                 window[0, : stop - start] = signal[start:stop]
                 window[0, stop - start :] = 0
                 answers.append(runtime.logits(window, np.array([stop - start], np.int32)))
-        return np.concatenate(answers)
+        logits = np.concatenate(answers)
+        if not np.isfinite(logits).all():
+            raise BundleError(f"{self.bundle.path} answers with numbers that are not finite")
+        return logits
 
     def _named(self, probabilities: NDArray[np.float64]) -> dict[str, Any]:
         named = dict(zip(self.bundle.emotions, probabilities.tolist(), strict=True))
