@@ -1,0 +1,193 @@
+"""What a whole utterance sounds like, in a few hundred numbers: functionals in the graph.
+
+Statistics over time of acoustic descriptors, in the tradition of openSMILE's feature sets (Eyben
+et al. 2016, "The Geneva Minimalistic Acoustic Parameter Set", doi:10.1109/TAFFC.2015.2457417).
+Everything is computed from the log-mel and the power spectrum with operations that LiteRT has.
+"""
+
+from typing import Any
+
+import keras
+import librosa
+import numpy as np
+from keras import ops
+from numpy.typing import NDArray
+
+from ser_core.lab.stft import Spectral
+
+LOWEST, HIGHEST = 60.0, 500.0
+"""Hz between which the fundamental frequency of a voice is looked for."""
+PITCH_BAND = 2000.0
+"""Hz up to which harmonics are used to find it."""
+VOICED = 0.45
+"""Normalised autocorrelation above which a frame counts as voiced (as in Boersma 1993)."""
+SPAN = 35.0
+"""dB under the loudest frame within which a frame counts as speech."""
+MFCC = 20
+PERCENTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+register = keras.saving.register_keras_serializable(package="ser")
+
+
+@register
+class Pitch(Spectral):
+    """Fundamental frequency and voicing of each frame: `(batch, samples)` -> `(batch, frames, 2)`.
+
+    The autocorrelation is the power spectrum times a matrix of cosines (Wiener-Khinchin); divided
+    by that of the window (Boersma 1993, "Accurate short-term analysis of the fundamental
+    frequency"), its highest peak between 60 and 500 Hz gives octaves above 60 Hz, and its height
+    the voicing, 0 to 1.
+    """
+
+    settings = (*Spectral.settings, "sampling_rate")
+
+    def __init__(
+        self,
+        sampling_rate: int = 16_000,
+        n_fft: int = 1024,
+        hop: int = 256,
+        *,
+        pad_mode: Any = "reflect",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(n_fft, hop, pad_mode=pad_mode, **kwargs)
+        self.sampling_rate, self.width = sampling_rate, 2
+        lags = np.arange(int(sampling_rate / HIGHEST), int(sampling_rate / LOWEST) + 1)
+        bins = np.arange(1 + n_fft // 2)
+        used = bins * sampling_rate / n_fft <= PITCH_BAND
+        cosines = np.cos(2 * np.pi * np.outer(np.append(lags, 0), bins) / n_fft) * used
+        window = np.asarray(self._window, np.float64)
+        own = np.fft.irfft(np.abs(np.fft.rfft(window, 2 * n_fft)) ** 2)
+        self._cosines = cosines.astype(np.float32)
+        self._window_share = (own[lags] / own[0]).astype(np.float32)[:, None]
+        self._octaves = np.log2(sampling_rate / lags / LOWEST).astype(np.float32)
+
+    def call(self, signal: Any) -> Any:
+        correlation = self.weighted(self._cosines, signal)
+        energy = correlation[:, -1:, :]
+        relative = correlation[:, :-1, :] / (ops.maximum(energy, 1e-9) * self._window_share)
+        # Longer lags repeat the peak of the period: of two equals the shorter is meant.
+        above = ops.reshape(self._octaves, (-1, 1))
+        preferred = relative + 0.02 * above
+        best = ops.max(preferred, axis=1, keepdims=True)
+        # A sum over the peak instead of an argmax, which LiteRT lacks here.
+        peak = ops.cast(ops.greater_equal(preferred, best), "float32")
+        octaves = ops.sum(peak * above, axis=1) / ops.sum(peak, axis=1)
+        voicing = ops.clip(ops.squeeze(best, 1) - 0.02 * octaves, 0.0, 1.0)
+        return ops.stack([octaves, voicing], axis=-1)
+
+
+@register
+class Functionals(keras.layers.Layer):  # type: ignore[misc]
+    """Log-mel in dB `(batch, frames, bands)`, pitch `(batch, frames, 2)` and mask
+    `(batch, frames)` -> functionals `(batch, size)`; see `names` for what they are.
+
+    None depends on the level of the recording.
+    """
+
+    def __init__(self, bands: int = 64, frames: int = 188, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.bands, self.frames = bands, frames
+        self._cosines = librosa.feature.mfcc(
+            S=np.eye(bands, dtype=np.float32), n_mfcc=MFCC + 1, norm="ortho"
+        )[1:]
+        self._positions = np.arange(frames, dtype=np.float32)
+
+    def call(self, inputs: Any) -> Any:
+        decibels, pitch, mask = inputs
+        level = _level(decibels)
+        heard = ops.where(ops.greater(mask, 0), level, -1e9)
+        peak = ops.max(heard, axis=1, keepdims=True)
+        speech = mask * ops.cast(ops.greater(heard, peak - SPAN), "float32")
+        relative = ops.maximum(decibels - ops.expand_dims(peak, -1), -80.0)
+        mfcc = ops.transpose(
+            ops.matmul(self._cosines, ops.transpose(relative, (0, 2, 1))), (0, 2, 1)
+        )
+        octaves, voicing = pitch[:, :, 0], pitch[:, :, 1]
+        voiced = speech * ops.cast(ops.greater(voicing, VOICED), "float32")
+        level = ops.maximum(level - peak, -60.0)
+        shape = _shape(relative, self.bands)
+        descriptors = ops.concatenate([mfcc, shape, ops.stack([level, voicing], axis=-1)], axis=-1)
+        moving, both = _delta(descriptors), speech * _later(speech)
+        flux = ops.mean(ops.abs(_delta(relative)), axis=-1)
+        gliding = voiced * _later(voiced)
+        narrow = ops.concatenate(
+            [mfcc[:, :, :6], shape, ops.stack([level, voicing, flux], axis=-1)], axis=-1
+        )
+        melody = ops.expand_dims(octaves, -1)
+        share = ops.sum(mask, axis=1, keepdims=True)
+        return ops.concatenate(
+            [
+                *_moments(descriptors, speech),
+                _moments(moving, both)[1],
+                _mean(ops.abs(moving), both),
+                *_moments(ops.expand_dims(flux, -1), both),
+                self._percentiles(narrow, speech),
+                *_moments(melody, voiced),
+                self._percentiles(melody, voiced),
+                _moments(_delta(melody), gliding)[1],
+                _mean(ops.abs(_delta(melody)), gliding),
+                ops.sum(voiced, axis=1, keepdims=True) / share,
+                ops.sum(speech, axis=1, keepdims=True) / share,
+                # Changes between voiced and not, and in and out of speech: how fast one speaks.
+                ops.sum(ops.abs(_delta(ops.expand_dims(voiced, -1)))[:, :, 0], 1, keepdims=True)
+                / share,
+            ],
+            axis=-1,
+        )
+
+    def _percentiles(self, x: Any, mask: Any) -> Any:
+        """`(batch, frames, k)` -> `(batch, 5 k)`, interpolated linearly, over the masked frames."""
+        count = ops.sum(mask, axis=1, keepdims=True)
+        kept = ops.where(ops.expand_dims(mask, 1) > 0, ops.transpose(x, (0, 2, 1)), -1e4)
+        ordered = ops.top_k(kept, self.frames)[0]
+        results = []
+        for share in PERCENTILES:
+            place = (1.0 - share) * ops.maximum(count - 1.0, 0.0)
+            weights = ops.maximum(1.0 - ops.abs(self._positions[None] - place), 0.0)
+            chosen = ops.sum(ordered * ops.expand_dims(weights, 1), axis=-1)
+            # Where nothing counts there is no percentile: 0 stands for it, as for the mean.
+            results.append(ops.where(count > 0, chosen, 0.0))
+        return ops.concatenate(results, axis=-1)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "bands": self.bands, "frames": self.frames}
+
+
+def _level(decibels: Any) -> Any:
+    """Level of each frame in dB: the log of the summed power of the bands."""
+    loudest = ops.max(decibels, axis=-1, keepdims=True)
+    power = ops.sum(ops.exp((decibels - loudest) * float(np.log(10) / 10)), axis=-1)
+    return loudest[:, :, 0] + float(10 / np.log(10)) * ops.log(power)
+
+
+def _shape(relative: Any, bands: int) -> Any:
+    """Spectral slope, balance of high and low, and centroid of each frame, `(..., 3)`."""
+    position = np.linspace(-1, 1, bands, dtype=np.float32)
+    high = (position > 0).astype(np.float32)
+    power = ops.exp(relative * float(np.log(10) / 20))
+    centroid = ops.sum(power * position, axis=-1) / (ops.sum(power, axis=-1) + 1e-6)
+    balance = ops.sum(relative * (2 * high - 1), axis=-1) / (bands / 2)
+    slope = ops.sum(relative * position, axis=-1) / float(np.sum(position**2))
+    return ops.stack([slope, balance, 20 * centroid], axis=-1)
+
+
+def _later(x: Any) -> Any:
+    return ops.concatenate([x[:, 1:], ops.zeros_like(x[:, :1])], axis=1)
+
+
+def _delta(x: Any) -> Any:
+    """Difference to the next frame; 0 at the last."""
+    return ops.concatenate([x[:, 1:] - x[:, :-1], ops.zeros_like(x[:, :1])], axis=1)
+
+
+def _mean(x: Any, mask: Any) -> Any:
+    weights = ops.expand_dims(mask, -1)
+    return ops.sum(x * weights, axis=1) / (ops.sum(weights, axis=1) + 1e-6)
+
+
+def _moments(x: Any, mask: Any) -> tuple[Any, Any]:
+    """Mean and standard deviation over the masked frames, each `(batch, k)`."""
+    mean = _mean(x, mask)
+    variance = _mean(ops.square(x - ops.expand_dims(mean, 1)), mask)
+    return mean, ops.sqrt(variance + 1e-6)

@@ -1,0 +1,92 @@
+"""What is normal for a voice: the functionals of a speaker's recordings, averaged.
+
+A profile describes a person's voice. It is personal data: keep it with the care that a recording
+would need, and never log it.
+"""
+
+import base64
+import binascii
+import struct
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+MOST = 50
+"""Recordings that a profile counts at most: later ones then replace the earliest little by little."""
+STEPS = 24.0
+"""Steps of one standard deviation in a token; a value is kept within +-5 of them."""
+
+_HEADER = struct.Struct("<4sBf")
+_VERSION = 1
+
+
+class ProfileError(ValueError):
+    """A profile token that is damaged, or of another model."""
+
+
+@dataclass(frozen=True)
+class Norm:
+    """What is normal for the speakers that a bundle was trained on, and how far one may be off."""
+
+    mean: NDArray[np.float32]
+    """`(functionals,)`."""
+    spread: NDArray[np.float32]
+    """Standard deviation of utterances around their speaker's mean, `(functionals,)`."""
+
+    @property
+    def fingerprint(self) -> bytes:
+        """Four bytes that tell the profiles of one bundle from those of another."""
+        return zlib.crc32(self.mean.tobytes() + self.spread.tobytes()).to_bytes(4, "little")
+
+
+@dataclass(frozen=True)
+class Profile:
+    """The mean functionals of some recordings of one speaker. Immutable: `update` gives another."""
+
+    mean: NDArray[np.float32]
+    """`(functionals,)`."""
+    count: float
+    """How many recordings it stands for; windows without speech count little."""
+
+    def update(self, other: "Profile") -> "Profile":
+        """The profile of both together."""
+        count = self.count + other.count
+        if not count:
+            return self
+        share = np.float32(other.count / count)
+        mean = self.mean + share * (other.mean - self.mean)
+        return Profile(mean, min(count, float(MOST)))
+
+    def to_token(self, norm: Norm) -> str:
+        """A short text that holds this profile, for a client to keep and to send again."""
+        scaled = (self.mean - norm.mean) / norm.spread * STEPS
+        values = np.clip(np.rint(scaled), -127, 127).astype(np.int8).tobytes()
+        body = _HEADER.pack(norm.fingerprint, _VERSION, self.count) + values
+        return base64.urlsafe_b64encode(body + _checksum(body)).rstrip(b"=").decode()
+
+    @classmethod
+    def from_token(cls, token: str, norm: Norm) -> "Profile":
+        """The profile that `to_token` wrote.
+
+        Raises:
+            ProfileError: the token is damaged, or of another bundle.
+        """
+        try:
+            raw = base64.urlsafe_b64decode(token.encode("ascii") + b"=" * (-len(token) % 4))
+        except (UnicodeEncodeError, binascii.Error) as e:
+            raise ProfileError("The profile token is damaged: it is not base64.") from e
+        if len(raw) < _HEADER.size + 4 or _checksum(raw[:-4]) != raw[-4:]:
+            raise ProfileError("The profile token is damaged: its checksum is wrong.")
+        fingerprint, version, count = _HEADER.unpack_from(raw)
+        values = np.frombuffer(raw[_HEADER.size : -4], np.int8)
+        if (fingerprint, version, len(values)) != (norm.fingerprint, _VERSION, len(norm.mean)):
+            raise ProfileError("The profile token is of another model; make a new one with this.")
+        if not 0 < count <= MOST:
+            raise ProfileError("The profile token is damaged: its count is out of range.")
+        return cls((norm.mean + values / np.float32(STEPS) * norm.spread).astype(np.float32), count)
+
+
+def _checksum(body: bytes) -> bytes:
+    return zlib.crc32(body).to_bytes(4, "little")
