@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 MOST = 50
-"""Recordings that a profile counts at most: later ones then replace the earliest little by little."""
+"""Recordings that a profile counts at most: later ones then replace the earliest slowly."""
 STEPS = 24.0
 """Steps of one standard deviation in a token; a value is kept within +-5 of them."""
 

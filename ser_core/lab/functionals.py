@@ -11,7 +11,6 @@ import keras
 import librosa
 import numpy as np
 from keras import ops
-from numpy.typing import NDArray
 
 from ser_core.lab.stft import Spectral
 
