@@ -48,12 +48,7 @@ class Bundle:
             BundleError: it is missing, not of this format, or its checksums do not match.
         """
         path = find_bundle(bundle or DEFAULT)
-        try:
-            info = json.loads((path / INFO).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as e:
-            raise BundleError(f"{path / INFO} cannot be read: {e}") from e
-        if not isinstance(info, dict) or info.get("format") != FORMAT:
-            raise BundleError(f"{path / INFO} is not a bundle of format {FORMAT}")
+        info = _read_info(path / INFO)
         try:
             loaded = cls(
                 path=path,
@@ -67,18 +62,26 @@ class Bundle:
                 threshold=float(info["threshold"]),
                 info=info,
             )
-            loaded._verify(info["artefacts"])
-        except (KeyError, TypeError, ValueError, AttributeError) as e:
-            raise BundleError(f"{path / INFO} is damaged: {type(e).__name__}: {e}") from e
+            artefacts = dict(info["artefacts"])
+            loaded._check()
+        except KeyError as e:
+            raise BundleError(f"{path / INFO} is damaged: it has no {e}") from e
+        except (TypeError, ValueError, AttributeError) as e:
+            raise BundleError(f"{path / INFO} is damaged: {e}") from e
+        for name, checksum in artefacts.items():
+            _verify(path / name, checksum)
         return loaded
 
-    def _verify(self, artefacts: Mapping[str, str]) -> None:
-        for name, checksum in artefacts.items():
-            artefact = self.path / name
-            if not artefact.is_file():
-                raise BundleError(f"{artefact} is missing; fetch the bundle again")
-            if sha256(artefact) != checksum:
-                raise BundleError(f"{artefact} is damaged: its SHA-256 is not the one in {INFO}")
+    def _check(self) -> None:
+        if len(set(self.emotions)) < max(2, len(self.emotions)):
+            raise ValueError(f"emotions {list(self.emotions)} are not two or more different ones")
+        for name in ("sampling_rate", "window", "hop", "temperature"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} {getattr(self, name)} is not above 0")
+        if not 0 <= self.threshold <= 1:
+            raise ValueError(f"threshold {self.threshold} is not between 0 and 1")
+        if self.info["serve"] not in self.info["artefacts"]:
+            raise ValueError(f"{self.info['serve']!r} is served, but is none of its artefacts")
 
     @property
     def model(self) -> Path:
@@ -118,7 +121,7 @@ def installed_bundles() -> Iterator[str]:
 def write_info(path: Path, info: Mapping[str, Any]) -> None:
     """Write `bundle.json` with the checksums of the artefacts that `info["artefacts"]` names."""
     checksums = {name: sha256(path / name) for name in info["artefacts"]}
-    text = json.dumps({"format": FORMAT, **info, "artefacts": checksums}, indent=2)
+    text = json.dumps({"format": FORMAT, **info, "artefacts": checksums}, indent=2, allow_nan=False)
     partial = path / f"{INFO}.part"
     partial.write_text(text + "\n", encoding="utf-8")
     partial.replace(path / INFO)
@@ -128,6 +131,33 @@ def sha256(path: Path) -> str:
     """Hexadecimal SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _read_info(path: Path) -> dict[str, Any]:
+    try:
+        info = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
+    except OSError as e:
+        raise BundleError(f"{path} cannot be read: {e.strerror}") from e
+    except ValueError as e:
+        raise BundleError(f"{path} is damaged: {e}") from e
+    if not isinstance(info, dict) or info.get("format") != FORMAT:
+        raise BundleError(f"{path} is not a bundle of format {FORMAT}")
+    return info
+
+
+def _no_number(constant: str) -> None:
+    raise ValueError(f"{constant} is no number")
+
+
+def _verify(artefact: Path, checksum: str) -> None:
+    if not artefact.is_file():
+        raise BundleError(f"{artefact} is missing; fetch the bundle again")
+    try:
+        intact = sha256(artefact) == checksum
+    except OSError as e:
+        raise BundleError(f"{artefact} cannot be read: {e.strerror}") from e
+    if not intact:
+        raise BundleError(f"{artefact} is damaged: its SHA-256 is not the one in {INFO}")
 
 
 def _listed(places: list[Path]) -> str:

@@ -54,9 +54,16 @@ class TensorFlow:
     """TensorFlow itself, for hosts with a GPU and for layers that LiteRT cannot run."""
 
     def __init__(self, path: Path) -> None:
-        from ser_core.lab.export import load_keras  # noqa: PLC0415 (the lab, and TensorFlow, only when asked for)
+        try:
+            from ser_core.lab.export import load_keras  # noqa: PLC0415 (TensorFlow only when asked for)
 
-        self._model: Any = load_keras(path)
+            self._model: Any = load_keras(path)
+        except ModuleNotFoundError as e:
+            raise BundleError(
+                f"the runtime tensorflow needs {e.name}: pip install 'ser-service[train]'"
+            ) from e
+        except (OSError, ValueError, TypeError) as e:
+            raise BundleError(f"{path} is not a model that Keras can run: {e}") from e
 
     def logits(
         self, windows: NDArray[np.float32], lengths: NDArray[np.int32]
