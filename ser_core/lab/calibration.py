@@ -1,5 +1,7 @@
 """How sure is sure: the temperature of the probabilities, and when to say "uncertain"."""
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -37,7 +39,8 @@ def choose_threshold(outcome: Outcome, temperature: float) -> float:
     answered = np.flatnonzero(accuracy >= TARGET_ACCURACY)
     least = int(np.ceil(LEAST_COVERAGE * len(order)))
     count = max(least, int(answered[-1]) + 1 if len(answered) else 0)
-    return round(float(confidence[order][count - 1]), 3)
+    # Rounded down: the last one that is to be answered still is.
+    return math.floor(float(confidence[order][count - 1]) * 1000) / 1000
 
 
 def expected_calibration_error(

@@ -46,7 +46,7 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         self.preset, self.seed, self.epoch = preset, seed, 0
 
     def __len__(self) -> int:
-        return self.preset.schedule.clips // self.preset.schedule.batch
+        return max(1, self.preset.schedule.clips // self.preset.schedule.batch)
 
     def on_epoch_end(self) -> None:
         self.epoch += 1

@@ -101,7 +101,7 @@ def mask(x: LogMel, times: int, bands: int, rng: Generator) -> LogMel:
         start = int(rng.integers(0, len(x) - width + 1))
         x[start : start + width] = mean
     for _ in range(bands):
-        width = int(rng.integers(0, 9))
+        width = int(rng.integers(0, min(8, x.shape[1] // 4) + 1))
         start = int(rng.integers(0, x.shape[1] - width + 1))
         x[:, start : start + width] = mean
     return x
