@@ -5,6 +5,7 @@ import importlib
 import json
 import logging
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 
@@ -24,19 +25,26 @@ LAB = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    logging.basicConfig(format="%(message)s", stream=sys.stderr)
+    logging.getLogger("ser_core").setLevel(logging.INFO)
     parser, commands = _parser()
     if arguments and arguments[0] in LAB:
         _add_lab_command(commands[arguments[0]], arguments[0])
     options = parser.parse_args(arguments)
+    options.command = shlex.join(["ser", *arguments])
     try:
         status: int = options.run(options)
+        sys.stdout.flush()
     except BundleError as e:
         print(f"ser: {e}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("ser: interrupted", file=sys.stderr)
         return 130
+    except BrokenPipeError:
+        # Whoever reads the output has had enough; at its exit Python would flush it once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     return status
 
 
@@ -90,7 +98,7 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     parser.add_argument("--version", action="version", version=f"ser {__version__}")
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    command = subparsers.add_parser("serve", help="answer over HTTP", description=serve.__doc__)
+    command = subparsers.add_parser("serve", help="answer over HTTP")
     command.add_argument("--host", help="address to listen on (HOST; default 127.0.0.1)")
     command.add_argument("--port", type=int, help="port to listen on (PORT; default 8000)")
     command.add_argument("--workers", type=int, help="processes (SER_WORKERS)")

@@ -4,26 +4,23 @@ import logging
 import shutil
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
+from matplotlib.figure import Figure
 
-from ser_core.bundle import Bundle, write_info
+from ser_core.bundle import CARD, INFO, Bundle, write_info
 from ser_core.lab import export, training
 from ser_core.lab.calibration import choose_threshold, expected_calibration_error, fit_temperature
 from ser_core.lab.card import model_card
 from ser_core.lab.corpora import Utterance, read
 from ser_core.lab.dataset import voiced
-from ser_core.lab.evaluation import Outcome, hear_all, scores, speaker_key
+from ser_core.lab.evaluation import Outcome, hear_all, log_skipped, scores, speaker_key
 from ser_core.lab.presets import Preset
 from ser_core.lab.splits import Split, by_speaker, from_manifest
 from ser_core.recognizer import Recognizer
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 
 logger = logging.getLogger(__name__)
 
@@ -55,26 +52,47 @@ def split_of(data: Path) -> Split:
         SplitError: there are too few speakers.
     """
     reading = read(data)
-    for reason, count in reading.skip_counts.items():
-        logger.warning("left out %d: %s", count, reason)
+    log_skipped(reading)
     if any(utterance.split for utterance in reading.utterances):
         return from_manifest(reading.utterances)
     return by_speaker(reading.utterances)
 
 
 def train(order: Order, progress: bool = True) -> dict[str, Any]:
-    """Train and write the bundle; returns its `bundle.json`."""
-    split = split_of(order.data)
-    preset = order.preset
-    train_set = training.prepare(split.train, preset)
-    valid_set = training.prepare(split.valid, preset)
+    """Train and write the bundle; returns its `bundle.json`.
+
+    What an interrupted training leaves is in `order.out / "work"`; a bundle that was there before
+    stays as it is until the new one is complete.
+
+    Raises:
+        CorpusError, SplitError, TrainingError: the data cannot train this preset.
+        CheckpointError: the training to resume is another one.
+        ExportError: an exported file does not do what the Keras model does.
+    """
+    split, preset = split_of(order.data), order.preset
     work = order.out / "work"
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise training.TrainingError(f"{work} cannot be made: {e.strerror}") from e
+    # The smaller part first: what is wrong with it shows before the long one is read.
+    valid_set = training.prepare(split.valid, preset, "validation")
+    train_set = training.prepare(split.train, preset)
+    heard = np.unique(train_set.labels)
+    if unheard := [e for index, e in enumerate(preset.emotions) if index not in heard]:
+        logger.warning("no utterance to train on is %s", " or ".join(unheard))
     model, history = training.fit(
         preset, train_set, valid_set, work, seed=order.seed, resume=order.resume, progress=progress
     )
-    plot_curves(history, order.out / CURVES)
-    whole = preset.whole(model)
-    info = write_bundle(order, whole, train_set.utterances, split)
+    bundle = work / "bundle"
+    bundle.mkdir(exist_ok=True)
+    plot_curves(history, bundle / CURVES)
+    readable = Split(train_set.utterances, valid_set.utterances, split.test)
+    info = write_bundle(
+        replace(order, out=bundle), preset.whole(model), train_set.utterances, readable
+    )
+    for file in sorted(bundle.iterdir(), key=lambda file: file.name == INFO):
+        file.replace(order.out / file.name)
     shutil.rmtree(work)
     return info
 
@@ -121,41 +139,49 @@ def write_bundle(
     valid = outcomes[info["serve"]]
     info["temperature"] = round(fit_temperature(valid), 4)
     info["threshold"] = choose_threshold(valid, info["temperature"])
-    info["metrics"] = {"valid": {**_summary(valid, info), "uar_by_artefact": uars}}
+    protocol = _protocol(split)
+    info["metrics"] = {"valid": {**_summary(valid, info, protocol), "uar_by_artefact": uars}}
     write_info(out, info)
-    if split.test:
-        test = hear_all(Recognizer.load(out.resolve()), split.test)
-        info["metrics"]["test"] = _summary(test, info)
+    test = hear_all(Recognizer.load(out.resolve()), split.test)
+    if test.heard:
+        info["metrics"]["test"] = _summary(test, info, protocol)
         write_info(out, info)
-    (out / "MODEL_CARD.md").write_text(model_card(Bundle.load(out.resolve())), encoding="utf-8")
+    (out / CARD).write_text(model_card(Bundle.load(out.resolve())), encoding="utf-8")
     return info
 
 
 def plot_curves(history: Sequence[dict[str, float]], path: Path) -> None:
     """Loss and UAR of every epoch as a picture."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    left, right = figure.subplots(1, 2)
     epochs = np.arange(1, len(history) + 1)
-    left.plot(epochs, [row["loss"] for row in history], color="#333333")
+    left.plot(epochs, [row["loss"] for row in history], color="#333333", marker=".")
     left.set(xlabel="epoch", ylabel="training loss", title="Loss")
     for name in history[0]:
         if name != "loss":
             width = 2.5 if name == "uar" else 1
-            label = "mean" if name == "uar" else name
-            right.plot(epochs, [row[name] for row in history], label=label, linewidth=width)
+            label = "mean" if name == "uar" else name or "(unnamed)"
+            uars = [row[name] for row in history]
+            right.plot(epochs, uars, label=label, linewidth=width, marker=".")
     right.set(xlabel="epoch", ylabel="UAR", title="Speakers held out for validation", ylim=(0, 1))
     right.legend(frameon=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)
-    plt.close(figure)
 
 
-def _summary(outcome: Outcome, info: dict[str, Any]) -> dict[str, Any]:
+def _protocol(split: Split) -> str:
+    everyone = (*split.train, *split.valid, *split.test)
+    never = all(utterance.speaker for utterance in everyone)
+    speakers = "speakers never heard" if never else "speakers not all named, perhaps heard before"
+    return f"exported model, {speakers}, no reference recordings"
+
+
+def _summary(outcome: Outcome, info: dict[str, Any], protocol: str) -> dict[str, Any]:
     result = scores(outcome, info["temperature"])
     probabilities = outcome.probabilities(info["temperature"])
     answered = probabilities.max(axis=1) >= info["threshold"]
     right = probabilities.argmax(axis=1) == outcome.labels
     return {
-        "protocol": "exported model, speakers never heard, no reference recordings",
+        "protocol": protocol,
         "n": result["n"],
         "accuracy": result["accuracy"],
         "uar": result["uar"],
@@ -166,10 +192,11 @@ def _summary(outcome: Outcome, info: dict[str, Any]) -> dict[str, Any]:
         "corpora": {
             name: {"n": row["n"], "accuracy": row["accuracy"], "uar": row["uar"]}
             for name, row in result["corpora"].items()
+            if row["n"]
         },
     }
 
 
 def _spread(utterances: Sequence[Utterance], count: int) -> list[Utterance]:
-    step = max(1, len(utterances) // count)
-    return list(utterances[::step][:count])
+    places = np.linspace(0, len(utterances) - 1, min(count, len(utterances)))
+    return [utterances[int(place)] for place in places]

@@ -3,7 +3,6 @@
 import argparse
 import json
 import logging
-import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,7 +10,9 @@ from pathlib import Path
 
 from ser_core.lab import evaluation
 from ser_core.lab.build import Order, train
+from ser_core.lab.checkpoint import CheckpointError
 from ser_core.lab.corpora import CorpusError, read
+from ser_core.lab.export import ExportError
 from ser_core.lab.presets import PRESETS, preset
 from ser_core.lab.splits import SplitError
 from ser_core.lab.training import TrainingError
@@ -20,6 +21,9 @@ from ser_core.recognizer import Recognizer
 logger = logging.getLogger(__name__)
 
 DATA_HELP = "a CSV manifest, or the folder of a public corpus"
+
+EXPECTED = (CorpusError, SplitError, TrainingError, CheckpointError, ExportError)
+"""What data or an earlier training may be at fault for, told in one line."""
 
 Command = Callable[[argparse.Namespace], int]
 
@@ -31,7 +35,8 @@ def add_train(command: argparse.ArgumentParser) -> None:
     command.add_argument("--out", type=Path, help="the bundle's folder (default: models/PRESET)")
     command.add_argument("--name", help="the bundle's name (default: its folder's)")
     command.add_argument("--version", default="1.0.0", help="the bundle's version")
-    command.add_argument("--epochs", type=int, help="other than the preset's")
+    command.add_argument("--epochs", type=_positive, help="other than the preset's")
+    command.add_argument("--clips", type=_positive, help="drawn for an epoch, likewise")
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--resume", action="store_true", help="go on where a training was stopped")
     command.set_defaults(run=_reporting(_train))
@@ -58,17 +63,23 @@ def _reporting(run: Command) -> Command:
     def reported(options: argparse.Namespace) -> int:
         try:
             return run(options)
-        except (CorpusError, SplitError, TrainingError) as e:
+        except EXPECTED as e:
             print(f"ser: {e}", file=sys.stderr)
             return 1
 
     return reported
 
 
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
+    return int(text)
+
+
 def _train(options: argparse.Namespace) -> int:
     chosen = preset(options.preset)
-    if options.epochs:
-        chosen = replace(chosen, schedule=replace(chosen.schedule, epochs=options.epochs))
+    given = {name: getattr(options, name) for name in ("epochs", "clips") if getattr(options, name)}
+    chosen = replace(chosen, schedule=replace(chosen.schedule, **given))
     out = options.out or Path("models") / chosen.name
     order = Order(
         data=options.data,
@@ -78,17 +89,22 @@ def _train(options: argparse.Namespace) -> int:
         version=options.version,
         seed=options.seed,
         resume=options.resume,
-        command=shlex.join(["ser", *sys.argv[1:]]),
+        command=options.command,
     )
-    info = train(order, progress=sys.stderr.isatty())
+    try:
+        info = train(order, progress=sys.stderr.isatty())
+    except KeyboardInterrupt:
+        logger.warning("Finished epochs are kept: the same command with --resume goes on.")
+        raise
     figures = info["metrics"].get("test", info["metrics"]["valid"])
-    print(f"wrote {out}: UAR {figures['uar']:.3f} on {figures['n']} clips of speakers never heard")
+    print(f"wrote {out}: UAR {figures['uar']:.3f} on {figures['n']} clips ({figures['protocol']})")
     return 0
 
 
 def _evaluate(options: argparse.Namespace) -> int:
     recognizer = Recognizer.load(options.model)
     reading = read(options.data)
+    evaluation.log_skipped(reading)
     utterances = [u for u in reading.utterances if options.split in (None, u.split)]
     if not utterances:
         raise CorpusError(f"{options.data} has no utterances of the split {options.split!r}")
@@ -102,7 +118,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     outcome = evaluation.hear_all(recognizer, utterances, progress=sys.stderr.isatty())
     result = evaluation.scores(outcome, recognizer.bundle.temperature)
     for reason, count in reading.skip_counts.items():
-        result["skipped"][reason] = count
+        result["skipped"][reason] += count
     if options.json:
         print(json.dumps(result))
     else:

@@ -1,6 +1,7 @@
 """Judging a bundle as its users meet it: files in, the exported model's answers out."""
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from tqdm import tqdm
 
 from ser_core.audio import AudioError
 from ser_core.emotions import to_label_set
-from ser_core.lab.corpora import Utterance
+from ser_core.lab.corpora import Reading, Utterance
 from ser_core.recognizer import Heard, Recognizer
 
 logger = logging.getLogger(__name__)
@@ -28,8 +29,8 @@ class Outcome:
     utterances: list[Utterance]
     labels: NDArray[np.int64]
     heard: list[Heard]
-    skipped: dict[str, int]
-    """How many were left out, by reason."""
+    skipped: list[tuple[Utterance, str]]
+    """What was left out, and why."""
 
     def probabilities(self, temperature: float) -> NDArray[np.float64]:
         """Of each utterance, `(utterances, classes)`."""
@@ -44,12 +45,12 @@ def hear_all(
     Utterances with labels that the model has not, or that cannot be read, are counted, not judged.
     """
     emotions = recognizer.bundle.emotions
-    skipped: dict[str, int] = {}
+    skipped: list[tuple[Utterance, str]] = []
     known: list[tuple[Utterance, int]] = []
     for utterance in utterances:
         label = to_label_set(utterance.emotion, emotions)
         if label is None:
-            _count(skipped, f"label {utterance.emotion!r} is not one of the model's")
+            skipped.append((utterance, f"label {utterance.emotion!r} is not one of the model's"))
         else:
             known.append((utterance, emotions.index(label)))
 
@@ -73,7 +74,7 @@ def hear_all(
     kept, labels, heard = [], [], []
     for (utterance, label_index), answer in zip(known, answers, strict=True):
         if isinstance(answer, str):
-            _count(skipped, answer)
+            skipped.append((utterance, answer))
             continue
         kept.append(utterance)
         labels.append(label_index)
@@ -87,14 +88,18 @@ def scores(outcome: Outcome, temperature: float = 1.0) -> dict[str, Any]:
         outcome.probabilities(temperature).argmax(axis=1) if outcome.heard else np.zeros(0, int)
     )
     overall = figures(outcome.emotions, outcome.labels, predicted)
-    overall["skipped"] = outcome.skipped
-    names = np.array([utterance.corpus for utterance in outcome.utterances])
-    overall["corpora"] = {
-        str(name): figures(
-            outcome.emotions, outcome.labels[names == name], predicted[names == name]
-        )
-        for name in np.unique(names)
-    }
+    overall["skipped"] = Counter(reason for _, reason in outcome.skipped)
+    corpora = np.array([utterance.corpus for utterance in outcome.utterances])
+    overall["corpora"] = {}
+    for name in sorted(
+        {*corpora.tolist(), *(utterance.corpus for utterance, _ in outcome.skipped)}
+    ):
+        labels, answers = outcome.labels[corpora == name], predicted[corpora == name]
+        reasons = (reason for utterance, reason in outcome.skipped if utterance.corpus == name)
+        overall["corpora"][name] = {
+            **figures(outcome.emotions, labels, answers),
+            "skipped": Counter(reasons),
+        }
     return overall
 
 
@@ -135,8 +140,12 @@ def speaker_key(utterance: Utterance) -> str:
     return f"{utterance.corpus}/{utterance.speaker}"
 
 
-def _count(counts: dict[str, int], reason: str) -> None:
-    counts[reason] = counts.get(reason, 0) + 1
+def log_skipped(reading: Reading) -> None:
+    """Say what of a corpus or manifest is not used: counted by reason, the first few by name."""
+    for reason, count in reading.skip_counts.items():
+        names = [str(path) for path, why in reading.skipped if why == reason]
+        more = ", ..." if count > 3 else ""
+        logger.warning("left out %d (%s): %s%s", count, reason, ", ".join(names[:3]), more)
 
 
 Print = Callable[[str], None]
