@@ -62,7 +62,7 @@ class Models:
         Raises:
             Problem: there is none of that name.
         """
-        wanted = name or self.names[0]
+        wanted = self.names[0] if name is None else name
         try:
             return self._by_name[wanted]
         except KeyError:

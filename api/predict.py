@@ -1,7 +1,9 @@
 """POST /predict: audio in, emotion out."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from flask import Blueprint, Response, current_app, jsonify, request
 
@@ -14,6 +16,8 @@ from ser_core.recognizer import Recognizer
 blueprint = Blueprint("predict", __name__)
 
 PARAMETERS = ("model", "timeline", "top")
+
+Parsed = TypeVar("Parsed")
 
 
 @dataclass(frozen=True)
@@ -42,18 +46,22 @@ def _options() -> Options:
     if unknown := sorted(set(request.args) - set(PARAMETERS)):
         detail = f"There is no parameter {unknown[0][:80]!r}, only {', '.join(PARAMETERS)}."
         raise Problem("bad-parameter", detail, {"parameter": unknown[0][:80]})
-    values = request.values
     settings = current_app.config["SETTINGS"]
     return Options(
-        recognizer=current_models().get(values.get("model")),
-        timeline=_flag("timeline", values.get("timeline", "false")),
-        top=_top(values["top"]) if "top" in values else None,
+        recognizer=_parameter("model", current_models().get) or current_models().get(None),
+        timeline=_parameter("timeline", partial(_flag, "timeline")) or False,
+        top=_parameter("top", _top),
         limits=Limits(
             max_seconds=settings.max_seconds,
             max_channels=settings.max_channels,
             max_sampling_rate=settings.max_sampling_rate,
         ),
     )
+
+
+def _parameter(name: str, parse: Callable[[str], Parsed]) -> Parsed | None:
+    """The first of a parameter's values; the others must be valid as well, or they are mistakes."""
+    return next(iter([parse(value) for value in request.values.getlist(name)]), None)
 
 
 def _flag(name: str, value: str) -> bool:

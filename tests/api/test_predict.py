@@ -94,6 +94,13 @@ def test_parameters_may_come_as_fields_of_the_form(client: FlaskClient) -> None:
     assert answer["probabilities"] == {"happy": 0.83}
 
 
+def test_the_query_wins_over_the_form_but_both_must_be_valid(client: FlaskClient) -> None:
+    answer = client.post("/predict?top=1", **upload((WAV, "a.wav"), top="2")).get_json()
+    assert answer["probabilities"] == {"happy": 0.83}
+    refused = client.post("/predict?top=1", **upload((WAV, "a.wav"), top="none"))
+    assert (refused.status_code, refused.get_json()["parameter"]) == (400, "top")
+
+
 @pytest.mark.parametrize(
     ("query", "parameter"),
     [
@@ -104,7 +111,9 @@ def test_parameters_may_come_as_fields_of_the_form(client: FlaskClient) -> None:
         ("top=1.5", "top"),
         ("top=%D9%A3", "top"),  # an Arabic digit
         ("top=99999999999999999999", "top"),
+        ("top=1&top=0", "top"),
         ("model=third", "model"),
+        ("model=", "model"),
         ("model=../../etc", "model"),
         ("timelin=true", "timelin"),
     ],
