@@ -12,6 +12,7 @@ import soxr
 
 from ser_core import audio
 from ser_core.audio import Limits, as_signal, check_signal, decode_blocks, load
+from ser_core.decode import SoundFileDecoder
 from tests import sounds
 
 LOSSLESS = {
@@ -215,7 +216,7 @@ def test_less_than_a_tenth_of_a_second_is_too_short():
 def test_too_long_is_refused_from_the_header_before_decoding(format_name, monkeypatch):
     encoded = sounds.encode(sounds.tone(3), format_name)
     assert load(encoded, limits=Limits(max_seconds=3)).size == 48_000
-    monkeypatch.setattr(audio._SoundFileDecoder, "read", lambda self: pytest.fail("decoded"))
+    monkeypatch.setattr(SoundFileDecoder, "read", lambda self: pytest.fail("decoded"))
     with pytest.raises(audio.TooLong) as caught:
         load(encoded, limits=Limits(max_seconds=2.9))
     assert caught.value.code == "too-long"
@@ -254,7 +255,7 @@ def test_a_wav_whose_header_claims_no_samples_is_empty():
 
 
 def test_too_many_channels_are_refused_before_decoding(monkeypatch):
-    monkeypatch.setattr(audio._SoundFileDecoder, "read", lambda self: pytest.fail("decoded"))
+    monkeypatch.setattr(SoundFileDecoder, "read", lambda self: pytest.fail("decoded"))
     for channels in (9, 1024):
         with pytest.raises(audio.TooManyChannels, match=str(channels)) as caught:
             load(sounds.encode(np.zeros((2_000, channels), np.float32)))
@@ -263,7 +264,7 @@ def test_too_many_channels_are_refused_before_decoding(monkeypatch):
 
 @pytest.mark.parametrize("sampling_rate", [1, 999, 192_001, 2**31 - 1])
 def test_rates_of_no_microphone_are_refused_before_decoding(sampling_rate, monkeypatch):
-    monkeypatch.setattr(audio._SoundFileDecoder, "read", lambda self: pytest.fail("decoded"))
+    monkeypatch.setattr(SoundFileDecoder, "read", lambda self: pytest.fail("decoded"))
     with pytest.raises(audio.UnsupportedRate) as caught:
         load(sounds.encode(sounds.tone(), sampling_rate=sampling_rate))
     assert caught.value.code == "sampling-rate"

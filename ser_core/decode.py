@@ -1,0 +1,198 @@
+"""A file of unknown kind -> samples: the kind is told by the first bytes, never by a name."""
+
+import os
+from contextlib import AbstractContextManager
+from typing import Any, BinaryIO, Protocol
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from ser_core.audio_errors import EmptyAudio, NotAudio
+
+BLOCK = 16_384
+"""Frames decoded at once."""
+
+FLAC_BLOCK = 4096
+"""The same for FLAC, whose usual frames hold as many: one damaged frame then costs no others."""
+
+UNKNOWN_FRAMES = 2**63 - 1
+"""libsndfile's number of frames when a header does not tell (SF_COUNT_MAX)."""
+
+MAX_POSITION = 2**62
+"""Bytes; no file is as long, and Python and libsndfile can still count beyond it."""
+
+SOUNDFILE = (b"RIFF", b"RIFX", b"RF64", b"fLaC", b"OggS", b"ID3", b"FORM")
+"""First bytes of WAV, FLAC, OGG, tagged MP3 and AIFF: untrusted bytes reach no rarer parser."""
+
+DEMUXERS = (
+    ("mov", 4, b"ftyp"),
+    ("matroska", 0, b"\x1aE\xdf\xa3"),
+    ("asf", 0, b"0&\xb2u\x8ef\xcf\x11"),
+    ("amr", 0, b"#!AMR"),
+    ("caf", 0, b"caff"),
+)
+"""FFmpeg's demuxer, and at which byte its files say what."""
+
+READABLE = (
+    "WAV, FLAC, OGG (Vorbis, Opus), MP3, AIFF, M4A and MP4, AAC, WebM and Matroska, AMR and 3GP,"
+    " WMA, CAF"
+)
+"""Formats that are read, for people."""
+
+Signal = NDArray[np.float32]
+
+
+class Stream:
+    """A file as libsndfile's callbacks need it.
+
+    It has no `name`, from which soundfile would guess headerless formats, and it keeps exceptions,
+    which cannot cross C code, for `reraise`.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file = file
+        self.error: BaseException | None = None
+        self.size = file.seek(0, os.SEEK_END)
+        file.seek(0)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        try:
+            start = {os.SEEK_SET: 0, os.SEEK_CUR: self.file.tell(), os.SEEK_END: self.size}[whence]
+            if not 0 <= start + offset <= MAX_POSITION:
+                return -1  # where a damaged header points is no fault of the file
+            return self.file.seek(start + offset)
+        except BaseException as error:
+            self.error = error
+            return -1
+
+    def tell(self) -> int:
+        try:
+            return self.file.tell()
+        except BaseException as error:
+            self.error = error
+            return -1
+
+    def read(self, count: int) -> bytes:
+        buffer = bytearray(count)
+        return bytes(buffer[: self.readinto(buffer)])
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill the buffer unless the file ends: libsndfile takes a short read for the end."""
+        done = 0
+        try:
+            while done < len(buffer) and (data := self.file.read(len(buffer) - done)):
+                buffer[done : done + len(data)] = data
+                done += len(data)
+        except BaseException as error:
+            self.error = error
+        return done
+
+    def reraise(self) -> None:
+        if self.error is not None:
+            raise self.error
+
+    @property
+    def exhausted(self) -> bool:
+        return self.tell() >= self.size
+
+
+class Decoder(Protocol):
+    """One way to turn a file into samples."""
+
+    sampling_rate: int
+    channels: int
+    frames: int | None
+    """As the header says, which may lie; None where it does not say."""
+
+    def read(self) -> Signal:
+        """The next few thousand samples, `(frames, channels)`; none at the end.
+
+        Raises `NotAudio`.
+        """
+
+
+def open_decoder(stream: Stream) -> AbstractContextManager[Decoder]:
+    """The decoder for what the first bytes say the file is; raises `NotAudio`."""
+    head = stream.read(12)
+    stream.reraise()
+    stream.seek(0)
+    if not head:
+        raise EmptyAudio("The audio holds no bytes.")
+    if head.startswith(SOUNDFILE) or _is_mpeg(head, layers=(1, 2, 3)):
+        return SoundFileDecoder(stream)
+    if demuxer := _demuxer(head):
+        # Some 20 MB and 0.15 s that plain WAV need not pay.
+        from ser_core.decode_av import AvDecoder  # noqa: PLC0415
+
+        return AvDecoder(stream, demuxer)
+    raise NotAudio(f"This is no audio that can be read: {READABLE}.")
+
+
+def _demuxer(head: bytes) -> str | None:
+    if _is_mpeg(head, layers=(0,)):
+        return "aac"
+    return next((name for name, offset, magic in DEMUXERS if head[offset:].startswith(magic)), None)
+
+
+def _is_mpeg(head: bytes, layers: tuple[int, ...]) -> bool:
+    """An MPEG frame's sync word; its two bits of layer are 0 in AAC's ADTS (ISO/IEC 13818-7)."""
+    synced = len(head) > 1 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0
+    return synced and head[1] >> 1 & 3 in layers
+
+
+class _Sequential(soundfile.SoundFile):  # type: ignore[misc]
+    """Says that it cannot seek, as soundfile would seek to its place after each block read:
+    for compressed formats that means decoding parts again."""
+
+    def seekable(self) -> bool:
+        return False
+
+
+class SoundFileDecoder:
+    """Decodes with libsndfile."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        try:
+            self._file = _Sequential(stream)
+        except soundfile.SoundFileError as error:
+            stream.reraise()
+            raise NotAudio(f"The audio cannot be read: {_words(error)}") from error
+        self._read = 0
+        self._block = FLAC_BLOCK if self._file.format == "FLAC" else BLOCK
+        self.sampling_rate: int = self._file.samplerate
+        self.channels: int = self._file.channels
+        frames: int = self._file.frames
+        self.frames = None if frames == UNKNOWN_FRAMES else frames
+
+    def __enter__(self) -> "SoundFileDecoder":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def read(self) -> Signal:
+        frames = self._block
+        if self.frames is not None:
+            # Asking past the end makes libsndfile stumble over tags after the last frame.
+            frames = min(frames, self.frames - self._read)
+        try:
+            block: Signal = self._file.read(frames, dtype="float32", always_2d=True)
+        except soundfile.SoundFileError as error:
+            self._stream.reraise()
+            if self._read and self._stream.exhausted:
+                return np.empty((0, self.channels), np.float32)  # cut off: what came counts
+            raise NotAudio(
+                f"The audio is damaged after {self._read / self.sampling_rate:.2f} s: "
+                f"{_words(error)}"
+            ) from error
+        self._stream.reraise()
+        self._read += len(block)
+        if not self._read and self.frames:
+            raise NotAudio("The audio is damaged: its header promises samples and none follow.")
+        return block
+
+
+def _words(error: Exception) -> str:
+    return getattr(error, "error_string", None) or str(error)

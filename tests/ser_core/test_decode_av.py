@@ -1,0 +1,211 @@
+import io
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import soxr
+
+from ser_core import audio
+from ser_core.audio import Limits, decode_blocks, load
+from tests import sounds
+from tests.sounds_av import AV_FORMATS, encode_av
+
+
+def rate_of(name: str) -> int:
+    return AV_FORMATS[name][2]
+
+
+def alignment(heard: np.ndarray, expected: np.ndarray) -> float:
+    """Highest correlation at any shift up to 0.1 s: encoders add a delay."""
+    size = min(heard.size, expected.size) - 3_200
+    a = heard[1_600 : 1_600 + size]
+    return max(
+        float(np.corrcoef(a, expected[1_600 + shift : 1_600 + shift + size])[0, 1])
+        for shift in range(-1_600, 1_600, 2)
+    )
+
+
+def outcome(content: bytes, limits: Limits = audio.DEFAULT_LIMITS) -> tuple[str, int]:
+    """Code of the refusal and samples that were read, one of which is nothing."""
+    try:
+        return "", load(content, limits=limits).size
+    except audio.AudioError as error:
+        return error.code, 0
+
+
+@pytest.mark.parametrize("name", AV_FORMATS)
+def test_what_phones_and_browsers_record_is_read(name):
+    loaded = load(encode_av(sounds.voice(2, sampling_rate=rate_of(name)), name))
+    assert loaded.dtype == np.float32
+    assert abs(loaded.size - 32_000) <= 0.15 * 16_000
+    assert alignment(loaded, load(sounds.encode(sounds.voice(2)))) > 0.75
+
+
+@pytest.mark.parametrize("name", ["m4a-alac", "mov", "mkv"])
+def test_lossless_formats_give_back_the_samples(name):
+    signal = sounds.voice(2)
+    np.testing.assert_allclose(load(encode_av(signal, name)), signal, rtol=0, atol=2**-15)
+
+
+@pytest.mark.parametrize(
+    ("subtype", "tolerance"), [("ULAW", 0.02), ("ALAW", 0.02), ("GSM610", 0.3)]
+)
+def test_the_telephones_8_khz_wav_is_read(tmp_path, subtype, tolerance):
+    signal = sounds.voice(2, sampling_rate=8_000)
+    soundfile.write(tmp_path / "call.wav", signal, 8_000, subtype=subtype)
+    loaded = load(tmp_path / "call.wav")
+    expected = soxr.resample(signal, 8_000, 16_000)
+    np.testing.assert_allclose(loaded[: expected.size], expected, rtol=0, atol=tolerance)
+
+
+def test_channels_are_averaged_or_kept_apart():
+    left, right = sounds.voice(1, 120), sounds.voice(1, 220, seed=1)
+    encoded = encode_av(np.stack([left, right], axis=1), "m4a-alac")
+    np.testing.assert_allclose(load(encoded), (left + right) / 2, rtol=0, atol=2**-14)
+    apart = np.concatenate(list(audio.decode_channels(encoded)))
+    np.testing.assert_allclose(apart, np.stack([left, right], axis=1), rtol=0, atol=2**-14)
+
+
+def test_the_sound_of_a_video_is_read_and_its_pictures_are_not():
+    signal = sounds.voice(1)
+    for video in ("mpeg4", "libx264"):
+        encoded = encode_av(signal, "m4a-alac", video=video)
+        assert b"vide" in encoded
+        np.testing.assert_allclose(load(encoded), signal, rtol=0, atol=2**-15)
+
+
+def test_a_video_without_sound_is_refused():
+    import av
+
+    file = io.BytesIO()
+    with av.open(file, "w", format="mp4") as container:
+        pictures = container.add_stream("mpeg4", rate=5)
+        pictures.width = pictures.height = 64
+        for _ in range(5):
+            container.mux(pictures.encode(av.VideoFrame(64, 64, "yuv420p")))
+        container.mux(pictures.encode(None))
+    with pytest.raises(audio.NotAudio, match="holds no audio"):
+        load(file.getvalue())
+
+
+def test_codecs_that_are_not_on_the_list_are_refused(monkeypatch):
+    monkeypatch.setitem(AV_FORMATS, "mp4-ac3", ("mp4", "ac3", 48_000))
+    with pytest.raises(audio.NotAudio, match="ac3"):
+        load(encode_av(sounds.voice(1, sampling_rate=48_000), "mp4-ac3"))
+
+
+@pytest.mark.parametrize("name", ["m4a", "webm", "wma", "caf", "mkv"])
+def test_too_long_is_refused_from_the_header(name, monkeypatch):
+    from ser_core.decode_av import AvDecoder
+
+    encoded = encode_av(sounds.voice(3, sampling_rate=rate_of(name)), name)
+    assert load(encoded, limits=Limits(max_seconds=3.2)).size > 45_000
+    monkeypatch.setattr(AvDecoder, "read", lambda self: pytest.fail("decoded"))
+    with pytest.raises(audio.TooLong):
+        load(encoded, limits=Limits(max_seconds=2.5))
+
+
+@pytest.mark.parametrize("name", AV_FORMATS)
+def test_too_long_is_refused_at_the_latest_while_decoding(name):
+    encoded = encode_av(sounds.voice(3, sampling_rate=rate_of(name)), name)
+    with pytest.raises(audio.TooLong):
+        load(encoded, limits=Limits(max_seconds=2))
+
+
+def test_too_many_channels_and_too_high_rates_are_refused():
+    six = encode_av(np.repeat(sounds.voice(1)[:, None], 6, axis=1), "m4a")
+    with pytest.raises(audio.TooManyChannels, match="6"):
+        load(six, limits=Limits(max_channels=2))
+    with pytest.raises(audio.UnsupportedRate):
+        load(six, limits=Limits(max_sampling_rate=8_000))
+
+
+def test_silence_is_refused():
+    with pytest.raises(audio.Silent):
+        load(encode_av(sounds.silence(1, 44_100), "mp4"))
+
+
+@pytest.mark.parametrize("name", AV_FORMATS)
+def test_a_file_cut_off_gives_what_came_or_is_refused(name):
+    encoded = encode_av(sounds.voice(4, sampling_rate=rate_of(name)), name)
+    for share in (0.02, 0.3, 0.7, 0.95):
+        code, samples = outcome(encoded[: int(len(encoded) * share)])
+        assert code in {"", "not-audio", "too-short", "empty"}
+        assert samples < 4.2 * 16_000
+
+
+@pytest.mark.parametrize("name", AV_FORMATS)
+def test_damage_anywhere_gives_sound_or_a_named_error(name):
+    encoded = encode_av(sounds.voice(1, sampling_rate=rate_of(name)), name)
+    rng = np.random.default_rng(7)
+    for _ in range(60):
+        damaged = bytearray(encoded)
+        for place in rng.integers(0, len(damaged), 8):
+            damaged[place] = int(rng.integers(256))
+        code, samples = outcome(bytes(damaged), Limits(max_seconds=20))
+        assert bool(code) != bool(samples)
+        assert samples <= 20 * 16_000
+
+
+def test_an_mp4_whose_atoms_claim_gigabytes_is_refused_without_taking_them():
+    import psutil
+
+    encoded = encode_av(sounds.voice(1), "m4a-alac")
+    load(encoded)
+    before = psutil.Process().memory_info().rss
+    for atom in (b"moov", b"mdat", b"stsz", b"stts", b"stsc", b"stco", b"trak"):
+        place = re.search(re.escape(atom), encoded).start()
+        damaged = bytearray(encoded)
+        damaged[place - 4 : place] = b"\x7f\xff\xff\xff"
+        if atom in {b"stsz", b"stts", b"stsc", b"stco"}:
+            count = place + (12 if atom == b"stsz" else 8)
+            damaged[count : count + 4] = b"\x0f\xff\xff\xff"
+        code, samples = outcome(bytes(damaged))
+        assert code in {"", "not-audio"}
+        assert samples <= 17_000
+    assert psutil.Process().memory_info().rss - before < 50_000_000
+
+
+def test_no_other_file_is_opened_whatever_the_content_asks(tmp_path):
+    secret = tmp_path / "secret.wav"
+    secret.write_bytes(sounds.encode(sounds.voice()))
+    playlist = f"#EXTM3U\n#EXTINF:3,\nfile://{secret}\n#EXT-X-ENDLIST\n".encode()
+    concat = f"ffconcat version 1.0\nfile {secret}\n".encode()
+    for content in (playlist, concat, b"v=0\no=- 0 0 IN IP4 127.0.0.1\n", b"#!AMR" + playlist):
+        with pytest.raises(audio.NotAudio):
+            load(content)
+
+
+def test_blocks_stay_small_even_if_a_packet_is_large():
+    encoded = encode_av(sounds.voice(8), "mov")
+    blocks = list(decode_blocks(encoded))
+    assert max(block.size for block in blocks) <= audio.BLOCK
+    assert sum(block.size for block in blocks) == 8 * 16_000
+
+
+def test_errors_of_the_storage_stay_what_they_are():
+    class Broken(io.BytesIO):
+        reads = 0
+
+        def read(self, size: int | None = -1) -> bytes:
+            self.reads += 1
+            if self.reads > 2:
+                raise ConnectionResetError("gone")
+            return super().read(size)
+
+    with pytest.raises(ConnectionResetError, match="gone"):
+        load(Broken(encode_av(sounds.voice(8), "mov")))
+
+
+def test_plain_wav_loads_nothing_of_it():
+    code = (
+        "import sys; from ser_core.audio import load; from tests.sounds import encode, voice;"
+        "load(encode(voice(1))); print('av' in sys.modules)"
+    )
+    root = Path(__file__).parents[2]
+    answer = subprocess.check_output([sys.executable, "-c", code], cwd=root, text=True)
+    assert answer.strip() == "False"
