@@ -23,7 +23,6 @@ class Trained:
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     """A bundle trained for one short epoch by the command line."""
-    pytest.importorskip("tensorflow", reason="training needs the extra [train]")
     folder = tmp_path_factory.mktemp("trained")
     (folder / "data").mkdir()
     manifest = write_corpus(folder / "data")
