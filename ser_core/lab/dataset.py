@@ -85,7 +85,7 @@ def _compute(
     pieces: list[NDArray[np.float16]] = []
     kept: list[int] = []
     skipped: list[tuple[str, str]] = []
-    for index, utterance in enumerate(tqdm(utterances, desc="features", unit="clip")):
+    for index, utterance in enumerate(tqdm(utterances, desc="features", unit="clip", disable=None)):
         try:
             signal = voiced(utterance.path, sampling_rate)
         except (audio.AudioError, OSError) as e:
