@@ -5,7 +5,7 @@ from typing import Any
 from flask import Flask
 from flask.json.provider import DefaultJSONProvider
 
-from api import logs, page, predict, problems, status, upload
+from api import logs, overload, page, predict, problems, status, upload
 from api.models import Models
 from api.settings import SettingError, Settings
 
@@ -40,6 +40,7 @@ def create_app(settings: Settings | None = None, models: Models | None = None) -
         logs.init_app(app)
     problems.init_app(app)
     upload.init_app(app, settings.max_bytes, settings.max_files)
+    overload.init_app(app)
     page.init_app(app)
     app.register_blueprint(predict.blueprint)
     app.register_blueprint(status.blueprint)

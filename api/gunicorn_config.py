@@ -17,12 +17,12 @@ except SettingError as e:
 
 _host = f"[{_settings.host}]" if ":" in _settings.host else _settings.host
 bind = f"{_host}:{_settings.port}"
-worker_class = "gthread"
+worker_class = "api.worker.Worker"
 workers = _settings.workers
 threads = _settings.threads
-worker_connections = 100
+worker_connections = _settings.max_connections
 preload_app = False  # interpreters do not survive a fork
-timeout = 60
+timeout = 30  # of the loop, which never waits: requests have their own
 graceful_timeout = 25
 keepalive = 75  # longer than a load balancer's 60 s, so that it never reuses a closed connection
 

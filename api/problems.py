@@ -42,6 +42,9 @@ KINDS = {
     "method-not-allowed": Kind(
         405, "Method not allowed", "The header Allow lists the methods of this path."
     ),
+    "body-timeout": Kind(
+        408, "Request Timeout", "The request came in too slowly, or not as a whole."
+    ),
     "too-large": Kind(
         413, "Too many bytes", "The request holds more bytes, files or fields than are taken."
     ),
@@ -65,6 +68,12 @@ KINDS = {
     "internal": Kind(
         500, "Internal error", "The service is at fault; the request id finds it in the log."
     ),
+    "overloaded": Kind(
+        503,
+        "Overloaded",
+        "The service is full for a moment: see Retry-After.",
+    ),
+    "deadline": Kind(503, "Took too long", "The recording was not judged in the time there is."),
     "not-ready": Kind(503, "Not ready", "The model has not answered its warm-up clip yet."),
 }
 

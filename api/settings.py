@@ -95,7 +95,21 @@ class Settings:
     )
     """Processes."""
     threads: int = _setting("SER_THREADS", _whole(1, 256), 4)
-    """Requests that a worker reads and decodes at the same time."""
+    """Requests that a worker decodes and judges at the same time."""
+    max_in_flight: int = _setting("SER_MAX_IN_FLIGHT", _whole(1, 10_000), 32)
+    """Requests that a worker has taken and not yet answered; beyond them it answers 503."""
+    max_connections: int = _setting("SER_MAX_CONNECTIONS", _whole(8, 100_000), 512)
+    """Connections that a worker keeps open, most of them idle or slow."""
+    max_buffered_bytes: int = _setting("SER_MAX_BUFFERED_BYTES", _whole(1_000, 10**11), 128_000_000)
+    """Bytes of requests that a worker holds in memory; at least one request's always."""
+    read_timeout: float = _setting("SER_READ_TIMEOUT", _seconds, 10.0)
+    """Seconds without a byte after which a request that is coming in is refused."""
+    body_timeout: float = _setting("SER_BODY_TIMEOUT", _seconds, 120.0)
+    """Seconds in which a request has to come in as a whole."""
+    request_timeout: float = _setting("SER_REQUEST_TIMEOUT", _seconds, 30.0)
+    """Seconds that a request may be decoded and judged."""
+    hang_timeout: float = _setting("SER_HANG_TIMEOUT", _seconds, 10.0)
+    """Seconds beyond SER_REQUEST_TIMEOUT after which the worker of a request is replaced."""
     runtime_threads: int = _setting("SER_RUNTIME_THREADS", _whole(1, 256), 1)
     """Threads of one interpreter."""
     access_log: bool = _setting("SER_ACCESS_LOG", _flag, True)

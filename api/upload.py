@@ -1,6 +1,5 @@
 """Audio out of a request's body, in bounded memory and never in a file."""
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -8,10 +7,11 @@ from io import BytesIO
 from typing import IO, Any, BinaryIO, cast
 
 import flask
-from flask import Flask, Response, current_app, request
+from flask import Flask, current_app, request
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.formparser import FormDataParser
 
+from api.overload import REFUSAL, check_deadline
 from api.problems import Problem
 
 FIELD = "file"
@@ -21,8 +21,6 @@ FORM_FIELDS = 16
 """Fields that a form may have beside the files."""
 
 _BLOCK = 64 * 1024
-_LEFTOVER_SECONDS = 5.0
-_LEFTOVER_BYTES = 200_000_000
 _RAW_TYPES = ("application/octet-stream", "application/ogg")
 
 
@@ -59,6 +57,11 @@ class _Sink(BytesIO):
         self._budget.take(len(data))
         return super().write(data)
 
+    def read(self, size: int | None = -1, /) -> bytes:
+        # Decoders read as they go along, so this is between two blocks of any of them.
+        check_deadline()
+        return super().read(size)
+
 
 class _Input:
     """The server's input stream, whose failures are the client's doing, not the service's.
@@ -68,13 +71,11 @@ class _Input:
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
-        self.failed = False
 
     def read(self, size: int = -1) -> bytes:
         try:
             return self._stream.read(size)
         except Exception as e:
-            self.failed = True
             raise Problem("malformed-body", "The body could not be read to its end.") from e
 
 
@@ -109,14 +110,19 @@ class AudioRequest(flask.Request):
 
 
 def init_app(app: Flask, max_bytes: int, max_files: int) -> None:
-    """Bound what a request may send, and read what a refused one still sends."""
+    """Bound what a request may send."""
     app.request_class = AudioRequest
     app.config["MAX_AUDIO_BYTES"] = max_bytes
     app.config["MAX_AUDIO_FILES"] = max_files
     app.config["MAX_CONTENT_LENGTH"] = max_bytes + FORM_ALLOWANCE
     app.config["MAX_FORM_MEMORY_SIZE"] = FORM_ALLOWANCE
     app.config["MAX_FORM_PARTS"] = max_files + FORM_FIELDS
-    app.after_request(_read_leftover)
+    app.before_request(_refuse_too_large)
+
+
+def _refuse_too_large() -> None:
+    if REFUSAL.get() == "too-large":
+        raise too_large()
 
 
 def uploads() -> list[Upload]:
@@ -197,24 +203,3 @@ def _blocks() -> Iterator[bytes]:
         raise too_large()
     while block := request.stream.read(_BLOCK):
         yield block
-
-
-def _read_leftover(response: Response) -> Response:
-    """Read and drop what a refused request still sends.
-
-    A server that closes a connection with unread bytes resets it, and the client loses the
-    answer that says what was wrong.
-    """
-    stream = request.environ["wsgi.input"]
-    if response.status_code < 400 or not request.environ.get("wsgi.input_terminated"):
-        return response
-    deadline, left = time.monotonic() + _LEFTOVER_SECONDS, _LEFTOVER_BYTES
-    try:
-        while not stream.failed and left > 0 and time.monotonic() < deadline:
-            block = stream.read(_BLOCK)
-            if not block:
-                break
-            left -= len(block)
-    except Problem:
-        pass  # The client is gone, or sends what no one can read; it has its answer already.
-    return response

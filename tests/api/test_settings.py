@@ -32,6 +32,13 @@ def test_every_value_is_read_with_its_type() -> None:
             "SER_WORKERS": "5",
             "SER_THREADS": "6",
             "SER_RUNTIME_THREADS": "2",
+            "SER_MAX_IN_FLIGHT": "7",
+            "SER_MAX_CONNECTIONS": "90",
+            "SER_MAX_BUFFERED_BYTES": "50000000",
+            "SER_READ_TIMEOUT": "3",
+            "SER_BODY_TIMEOUT": "4",
+            "SER_REQUEST_TIMEOUT": "5",
+            "SER_HANG_TIMEOUT": "6",
             "SER_ACCESS_LOG": "false",
         }
     )
@@ -48,6 +55,13 @@ def test_every_value_is_read_with_its_type() -> None:
         workers=5,
         threads=6,
         runtime_threads=2,
+        max_in_flight=7,
+        max_connections=90,
+        max_buffered_bytes=50_000_000,
+        read_timeout=3.0,
+        body_timeout=4.0,
+        request_timeout=5.0,
+        hang_timeout=6.0,
         access_log=False,
     )
 

@@ -6,7 +6,6 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
-from flask import Flask
 from flask.testing import FlaskClient
 
 from api import Settings, create_app
@@ -124,12 +123,3 @@ def test_an_upload_is_freed_with_its_answer_without_the_garbage_collector(
         assert [file() for file in made] == [None]
     finally:
         gc.enable()
-
-
-def test_what_a_refused_request_still_sends_is_read(app: Flask) -> None:
-    body = BytesIO(bytes(1_000_000))
-    answer = app.test_client().post(
-        "/nowhere", input_stream=body, environ_overrides={"wsgi.input_terminated": True}
-    )
-    assert answer.status_code == 404
-    assert body.tell() == 1_000_000

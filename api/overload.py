@@ -1,0 +1,49 @@
+"""What the service refuses because of its own state, not because of what was sent.
+
+The worker (`api.worker`) decides before a request reaches the app, and the app answers: so such
+answers look, and are logged and counted, like all others.
+"""
+
+import time
+from contextvars import ContextVar
+
+from flask import Flask
+
+from api.problems import Problem
+
+REFUSAL: ContextVar[str | None] = ContextVar("refusal", default=None)
+"""Why the request at hand is refused: a kind of problem; None: it is served."""
+
+DEADLINE: ContextVar[float | None] = ContextVar("deadline", default=None)
+"""When, on the monotonic clock, the request at hand has taken too long."""
+
+RETRY_AFTER = {"Retry-After": "1"}
+
+_DETAILS = {
+    "overloaded": "The service has as many requests as it can take; try again in a moment.",
+    "body-timeout": "The request did not come in as a whole in the time that there is for it.",
+    "deadline": "Judging the recording took longer than a request may take.",
+}
+
+
+def init_app(app: Flask) -> None:
+    """Answer refused requests before anything looks at them."""
+    app.before_request(_refuse)
+
+
+def _refuse() -> None:
+    name = REFUSAL.get()
+    if name is not None:
+        raise refusal(name)
+
+
+def refusal(name: str) -> Problem:
+    """The answer to a request that is refused for that reason."""
+    return Problem(name, _DETAILS[name], headers={} if name == "body-timeout" else RETRY_AFTER)
+
+
+def check_deadline() -> None:
+    """Raises `Problem` once the request at hand has taken too long."""
+    deadline = DEADLINE.get()
+    if deadline is not None and time.monotonic() > deadline:
+        raise refusal("deadline")

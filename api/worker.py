@@ -1,0 +1,368 @@
+"""The worker process: gunicorn's gthread, but no thread waits for a client.
+
+gthread gives a connection a thread before its request has come in, so as many slow clients as
+there are threads stop everybody else, and a full thread pool lets requests queue where no one
+sees them. Here one loop reads all requests as they come in, within bounds of time and memory. A
+thread gets a request once it is there as a whole; beyond `SER_MAX_IN_FLIGHT` of them the
+app refuses at once. What is not a POST has threads of its own, so that health, metrics and
+refusals never wait for predictions.
+"""
+
+import contextlib
+import errno
+import json
+import os
+import selectors
+import socket
+import struct
+import time
+from concurrent import futures
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from gunicorn.http import get_parser
+from gunicorn.workers.gthread import TConn, ThreadWorker
+
+from api.arrival import Arrival
+from api.overload import DEADLINE, REFUSAL
+from api.problems import KINDS
+from api.settings import Settings
+from api.upload import FORM_ALLOWANCE
+
+LIGHT_THREADS = 2
+"""Threads for what needs no model: refusals, health, metrics, the page."""
+
+TICK = 0.25
+"""Seconds between two looks at the clock."""
+
+_RECEIVE = 256 * 1024
+_SEND_SECONDS = 10
+_LINGER_SECONDS = 2.0
+_REFUSED_LINGER_SECONDS = 5.0
+_LINGER_BYTES = 200_000_000
+_STOP_IDLE_SECONDS = 2.0
+_RESCUE_SECONDS = 5.0
+_HARMLESS = {errno.EAGAIN, errno.EWOULDBLOCK, errno.ECONNABORTED, errno.EINTR}
+
+
+@dataclass(eq=False)
+class _Incoming:
+    """A connection that waits for a request, or for the rest of one."""
+
+    conn: Any
+    arrival: Arrival
+    last: float
+    """When something last came in."""
+    started: float
+    """When the first bytes of this request came in; before that, when the wait began."""
+    told_to_continue: bool = False
+
+
+@dataclass(eq=False)
+class _Job:
+    """A request that a thread works on, or soon will."""
+
+    conn: Any
+    arrival: Arrival
+    refusal: str | None
+    heavy: bool
+    started: float | None = None
+
+
+@dataclass(eq=False)
+class _Lingering:
+    """A connection that is answered and closed on our side.
+
+    Its client may still send: closing before it has all been read would reset the connection, and
+    the client would lose the answer (RFC 9112, 9.6).
+    """
+
+    conn: Any
+    until: float
+    left: int = field(default=_LINGER_BYTES)
+
+
+class Worker(ThreadWorker):  # type: ignore[misc]
+    """Reads requests in one loop, answers them in threads."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._settings = Settings.from_environment()
+        self._incoming: dict[Any, _Incoming] = {}
+        self._lingering: dict[Any, _Lingering] = {}
+        self._jobs: set[_Job] = set()
+        self._in_flight = 0
+        self._held = 0
+        self._ticked = 0.0
+        self._stopping_since: float | None = None
+        self._rescue_since: float | None = None
+
+    @classmethod
+    def check_config(cls, cfg: Any, log: Any) -> None:
+        """Refuse what this worker cannot do."""
+        if cfg.is_ssl:
+            raise SystemExit("ser: TLS is for the proxy before the service; unset certfile")
+
+    def init_process(self) -> None:
+        self._light = futures.ThreadPoolExecutor(LIGHT_THREADS, "light")
+        super().init_process()
+
+    # What comes in
+
+    def accept(self, listener: socket.socket) -> None:
+        self._accept(listener)
+
+    def _accept(self, listener: socket.socket) -> bool:
+        try:
+            client, address = listener.accept()
+        except OSError as e:
+            if e.errno not in _HARMLESS:
+                raise
+            return False
+        self.nr_conns += 1
+        # In the kernel, as gunicorn sets the socket's own timeout anew for each request.
+        limit = struct.pack("ll", _SEND_SECONDS, 0)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+        self._expect(TConn(self.cfg, client, address, listener.getsockname()))
+        return True
+
+    def set_accept_enabled(self, enabled: bool) -> None:
+        super().set_accept_enabled(enabled)
+        if not self.alive and self._stopping_since is None:
+            self._stopping_since = time.monotonic()
+            # Those who reached the queue of the kernel before the stop would else be cut off.
+            for listener in self.sockets:
+                listener.setblocking(False)
+                while self.nr_conns < self.worker_connections and self._accept(listener):
+                    pass
+
+    def _expect(self, conn: Any, first: bytes = b"") -> None:
+        """Wait for a connection's next request, of which some may be here already."""
+        now = time.monotonic()
+        arrival = Arrival(self._settings.max_bytes + FORM_ALLOWANCE)
+        incoming = self._incoming[conn] = _Incoming(conn, arrival, now, now)
+        conn.sock.setblocking(False)
+        self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._receive, incoming))
+        if first:
+            self._take(incoming, first)
+        else:
+            self._receive(incoming, conn.sock)
+
+    def _receive(self, incoming: _Incoming, sock: Any) -> None:
+        if self._incoming.get(incoming.conn) is not incoming:
+            return  # closed by an event of the same turn
+        try:
+            data = sock.recv(_RECEIVE)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            self._drop(incoming)
+            return
+        if data:
+            self._take(incoming, data)
+        elif incoming.arrival.received:
+            incoming.arrival.end()
+            self._hand_over(incoming)
+        else:
+            self._drop(incoming)
+
+    def _take(self, incoming: _Incoming, data: bytes) -> None:
+        arrival = incoming.arrival
+        incoming.last = time.monotonic()
+        if not arrival.received:
+            incoming.started = incoming.last
+        arrival.feed(data)
+        self._held += len(data)
+        if arrival.complete:
+            self._hand_over(incoming, "too-large" if arrival.too_large else None)
+            return
+        if arrival.expects_continue and not incoming.told_to_continue:
+            incoming.told_to_continue = True
+            _send(incoming.conn.sock, b"HTTP/1.1 100 Continue\r\n\r\n")
+        while self._held > self._settings.max_buffered_bytes and self._refuse_oldest():
+            pass
+
+    def _refuse_oldest(self) -> bool:
+        """Make room: of the requests that still come in, the first one has been slowest."""
+        started = [each for each in self._incoming.values() if each.arrival.received]
+        if started:
+            self._give_up(min(started, key=lambda each: each.started), "overloaded")
+        return bool(started)
+
+    # What is worked on
+
+    def _hand_over(self, incoming: _Incoming, refusal: str | None = None) -> None:
+        """Give a request to a thread, to be served, or refused for a reason."""
+        self._forget(incoming)
+        conn, arrival = incoming.conn, incoming.arrival
+        if conn.parser is None:
+            conn.parser = get_parser(self.cfg, conn.sock, conn.client)
+        conn.parser.unreader = arrival
+        conn.initialized = conn.data_ready = True
+        heavy = refusal is None and (arrival.head or b"").startswith(b"POST ")
+        if heavy and self._in_flight >= self._settings.max_in_flight:
+            heavy, refusal = False, "overloaded"
+        job = _Job(conn, arrival, refusal, heavy)
+        self._jobs.add(job)
+        self._in_flight += heavy
+        done = (self.tpool if heavy else self._light).submit(self._serve, job)
+        done.add_done_callback(lambda future: self.method_queue.defer(self._finish, job, future))
+
+    def _serve(self, job: _Job) -> bool:
+        """In a thread: parse and answer; whether the connection stays open."""
+        job.started = time.monotonic()
+        REFUSAL.set(job.refusal)
+        DEADLINE.set(job.started + self._settings.request_timeout)
+        return bool(self.handle(job.conn))
+
+    def handle_request(self, req: Any, conn: Any) -> Any:
+        req._expected_100_continue = False  # the loop has said it
+        return super().handle_request(req, conn)
+
+    def _finish(self, job: _Job, future: "futures.Future[bool]") -> None:
+        self._jobs.discard(job)
+        self._in_flight -= job.heavy
+        self._held -= job.arrival.received
+        if future.cancelled() or future.exception() or not future.result():
+            self._linger(job.conn, job.arrival)
+        else:
+            self._expect(job.conn, job.arrival.take_buffered())
+
+    # What goes
+
+    def _give_up(self, incoming: _Incoming, refusal: str) -> None:
+        """Refuse a request that has not come in as a whole."""
+        if incoming.arrival.head is not None:
+            self._hand_over(incoming, refusal)
+            return
+        self._forget(incoming)
+        self._held -= incoming.arrival.received
+        _send(incoming.conn.sock, _bare(refusal))
+        self._linger(incoming.conn, incoming.arrival)
+
+    def _forget(self, incoming: _Incoming) -> None:
+        del self._incoming[incoming.conn]
+        self.poller.unregister(incoming.conn.sock)
+
+    def _drop(self, incoming: _Incoming) -> None:
+        self._forget(incoming)
+        self._held -= incoming.arrival.received
+        self._close(incoming.conn)
+
+    def _close(self, conn: Any) -> None:
+        self.nr_conns -= 1
+        conn.close()
+
+    def _linger(self, conn: Any, arrival: Arrival) -> None:
+        whole = arrival.complete and not arrival.too_large
+        seconds = _LINGER_SECONDS if whole else _REFUSED_LINGER_SECONDS
+        try:
+            conn.sock.setblocking(False)
+            conn.sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            self._close(conn)
+            return
+        lingering = _Lingering(conn, time.monotonic() + seconds)
+        self._lingering[conn] = lingering
+        self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._discard, lingering))
+        self._discard(lingering, conn.sock)
+
+    def _discard(self, lingering: _Lingering, sock: Any) -> None:
+        if lingering.conn not in self._lingering:
+            return
+        try:
+            count = len(sock.recv(_RECEIVE))
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            count = 0
+        lingering.left -= count
+        if not count or lingering.left <= 0:
+            self._part(lingering)
+
+    def _part(self, lingering: _Lingering) -> None:
+        del self._lingering[lingering.conn]
+        self.poller.unregister(lingering.conn.sock)
+        self._close(lingering.conn)
+
+    # The clock
+
+    def wait_for_and_dispatch_events(self, timeout: float) -> None:
+        super().wait_for_and_dispatch_events(min(timeout, TICK))
+
+    def murder_pending(self) -> None:
+        """Called by gthread's loop after each turn."""
+        now = time.monotonic()
+        if now - self._ticked < TICK:
+            return
+        self._ticked = now
+        for incoming in list(self._incoming.values()):
+            self._check(incoming, now)
+        for lingering in [each for each in self._lingering.values() if each.until < now]:
+            self._part(lingering)
+        self._make_room()
+        self._watch(now)
+
+    def _check(self, incoming: _Incoming, now: float) -> None:
+        settings = self._settings
+        if not incoming.arrival.received:
+            patience = self.cfg.keepalive
+            if self._stopping_since is not None:
+                patience = min(patience, self._stopping_since + _STOP_IDLE_SECONDS - incoming.last)
+            if now - incoming.last > patience:
+                self._drop(incoming)
+        elif (
+            now - incoming.last > settings.read_timeout
+            or now - incoming.started > settings.body_timeout
+        ):
+            self._give_up(incoming, "body-timeout")
+
+    def _make_room(self) -> None:
+        """Let someone else in when every connection is taken: those go that do nothing."""
+        missing = self.nr_conns + 1 - self.worker_connections
+        if missing <= 0:
+            return
+        for lingering in list(self._lingering.values())[:missing]:
+            self._part(lingering)
+            missing -= 1
+        idle = [each for each in self._incoming.values() if not each.arrival.received]
+        for incoming in idle[: max(0, missing)]:
+            self._drop(incoming)
+            missing -= 1
+        for _ in range(missing):
+            self._refuse_oldest()
+
+    def _watch(self, now: float) -> None:
+        """Replace this process once a thread hangs, which nothing else can end."""
+        limit = self._settings.request_timeout + self._settings.hang_timeout
+        hanging = {job for job in self._jobs if job.started and now - job.started > limit}
+        if not hanging:
+            return
+        if self._rescue_since is None:
+            self._rescue_since = now
+            self.alive = False
+            self.log.critical("%d threads hang: replacing worker %s", len(hanging), self.pid)
+        partial_requests = any(each.arrival.received for each in self._incoming.values())
+        if (hanging == self._jobs and not partial_requests) or (
+            now - self._rescue_since > _RESCUE_SECONDS
+        ):
+            os._exit(1)
+
+
+def _send(sock: Any, data: bytes) -> None:
+    """A few bytes to a client that has been sent nothing yet; whether it wants them is its own."""
+    with contextlib.suppress(OSError):
+        sock.send(data)
+
+
+def _bare(name: str) -> bytes:
+    """The answer to a request of which not even the headers have come in."""
+    kind = KINDS[name]
+    members = {"type": f"/problems/{name}", "title": kind.title, "status": kind.status}
+    body = json.dumps(members).encode()
+    head = (
+        f"HTTP/1.1 {kind.status} {kind.title}\r\nContent-Type: application/problem+json\r\n"
+        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    )
+    return head.encode() + body

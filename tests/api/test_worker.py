@@ -1,0 +1,246 @@
+"""Slow, many and stuck: none of them stops the service for others."""
+
+import contextlib
+import http.client
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.api.live import COMMAND, PATIENCE, Answer, Server, form, padded, serve
+from tests.sounds import encode, voice
+
+WAV = encode(voice(1.0))
+SLOW = (*COMMAND[:-1], "tests.api.slow_app:create_app()")
+HEAD = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: audio/wav\r\n"
+
+
+def whole(wav: bytes = WAV) -> bytes:
+    return HEAD + f"Content-Length: {len(wav)}\r\n\r\n".encode() + wav
+
+
+def connect(server: Server, data: bytes = b"") -> socket.socket:
+    connection = socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE)
+    connection.sendall(data)
+    return connection
+
+
+def receive(connection: socket.socket) -> Answer:
+    response = http.client.HTTPResponse(connection)
+    response.begin()
+    return Answer(response.status, dict(response.getheaders()), response.read())
+
+
+@pytest.fixture(scope="module")
+def hasty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One worker that waits a second for bytes and two for a request."""
+    with serve(
+        tmp_path_factory.mktemp("hasty"),
+        SLOW,
+        SER_WORKERS="1",
+        SER_READ_TIMEOUT="1",
+        SER_BODY_TIMEOUT="2",
+    ) as server:
+        yield server
+
+
+def test_200_slow_clients_do_not_stop_predict(tmp_path: Path) -> None:
+    starts = [b"", b"POST /pre", HEAD, whole()[:5_000], HEAD + b"Content-Length: 20000000\r\n\r\n"]
+    with (
+        serve(tmp_path, SER_WORKERS="1", SER_THREADS="2") as server,
+        contextlib.ExitStack() as held,
+    ):
+        for number in range(200):
+            held.enter_context(connect(server, starts[number % len(starts)]))
+        for _ in range(5):
+            started = time.monotonic()
+            assert server.post("/predict", WAV, "audio/wav").status == 200
+            assert time.monotonic() - started < 5.0
+
+
+@pytest.mark.parametrize(
+    "start",
+    [b"POST /pre", HEAD, whole()[:5_000], HEAD + b"Transfer-Encoding: chunked\r\n\r\n5\r\nRI"],
+    ids=["in its first line", "in its headers", "in its body", "in a chunk"],
+)
+def test_a_request_that_stops_coming_in_is_answered_with_408(hasty: Server, start: bytes) -> None:
+    with connect(hasty, start) as connection:
+        answer = receive(connection)
+    assert (answer.status, answer.json["type"]) == (408, "/problems/body-timeout")
+    assert answer.headers["Content-Type"] == "application/problem+json"
+
+
+def test_a_request_that_drips_in_is_answered_with_408(hasty: Server) -> None:
+    with connect(hasty, whole()[:500]) as connection:
+        for byte in whole()[500:512]:
+            with contextlib.suppress(OSError):
+                connection.sendall(bytes([byte]))
+            time.sleep(0.2)
+        assert receive(connection).status == 408
+
+
+def test_an_idle_connection_is_not_a_slow_request(hasty: Server) -> None:
+    with connect(hasty) as connection:
+        for _ in range(2):
+            time.sleep(1.5)
+            connection.sendall(whole())
+            assert receive(connection).status == 200
+
+
+def test_requests_in_one_packet_are_answered_in_turn(hasty: Server) -> None:
+    health = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
+    with connect(hasty, whole() + health + whole()) as connection:
+        bodies = [receive(connection).json for _ in range(3)]
+    assert [body.get("status") for body in bodies] == [None, "ok", None]
+    assert [body.get("emotion") for body in bodies] == ["happy", None, "happy"]
+
+
+def test_a_client_that_asks_first_is_told_to_go_on(hasty: Server) -> None:
+    head, body = whole().split(b"\r\n\r\n", 1)
+    with connect(hasty, head + b"\r\nExpect: 100-continue\r\n\r\n") as connection:
+        assert connection.recv(1_000) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(body)
+        assert receive(connection).status == 200
+
+
+def test_a_body_that_is_too_large_is_refused_before_it_is_asked_for(hasty: Server) -> None:
+    asks = HEAD + b"Content-Length: 90000000\r\nExpect: 100-continue\r\n\r\n"
+    with connect(hasty, asks) as connection:
+        answer = receive(connection)
+    assert (answer.status, answer.json["type"]) == (413, "/problems/too-large")
+
+
+def test_idle_connections_give_way_to_new_ones(tmp_path: Path) -> None:
+    with (
+        serve(tmp_path, SLOW, SER_WORKERS="1", SER_MAX_CONNECTIONS="8") as server,
+        contextlib.ExitStack() as held,
+    ):
+        for _ in range(12):
+            held.enter_context(connect(server))
+        for _ in range(12):
+            held.enter_context(connect(server, HEAD))
+        assert server.post("/predict", WAV, "audio/wav").status == 200
+
+
+def test_slow_requests_give_way_when_memory_is_short(tmp_path: Path) -> None:
+    half = HEAD + b"Content-Length: 1000000\r\n\r\n" + bytes(900_000)
+    with (
+        serve(tmp_path, SLOW, SER_WORKERS="1", SER_MAX_BUFFERED_BYTES="2000000") as server,
+        connect(server, half) as first,
+        connect(server, half),
+        connect(server, half),
+    ):
+        answer = receive(first)
+        assert (answer.status, answer.json["type"]) == (503, "/problems/overloaded")
+        assert server.post("/predict", WAV, "audio/wav").status == 200
+
+
+def test_beyond_its_capacity_the_service_says_so_at_once(tmp_path: Path) -> None:
+    limits = {"SER_WORKERS": "1", "SER_THREADS": "1", "SER_MAX_IN_FLIGHT": "3"}
+    body, content_type = form(("file", "clip.wav", padded(WAV, 1_000_000)))
+    with serve(tmp_path, SLOW, SLOW_SECONDS="0.8", **limits) as server:
+
+        def post(_: int) -> tuple[Answer, float]:
+            started = time.monotonic()
+            return server.post("/predict", body, content_type), time.monotonic() - started
+
+        with ThreadPoolExecutor(12) as clients:
+            answers = list(clients.map(post, range(12)))
+            assert server.get("/health").status == 200
+    refused = [(answer, took) for answer, took in answers if answer.status == 503]
+    assert [answer.status for answer, _ in answers].count(200) == 3
+    assert len(refused) == 9
+    for answer, took in refused:
+        assert answer.json["type"] == "/problems/overloaded"
+        assert answer.headers["Retry-After"] == "1"
+        assert took < 0.8
+    lines = [json.loads(line) for line in server.log.read_text().splitlines() if line[0] == "{"]
+    assert [line["status"] for line in lines if line["method"] == "POST"].count(503) == 9
+
+
+def test_health_is_answered_while_every_thread_works(tmp_path: Path) -> None:
+    with (
+        serve(tmp_path, SLOW, SLOW_SECONDS="2", SER_WORKERS="1", SER_THREADS="1") as server,
+        connect(server, whole()) as working,
+        connect(server, whole()) as waiting,
+    ):
+        started = time.monotonic()
+        assert server.get("/health").status == 200
+        assert server.get("/ready").status == 200
+        assert time.monotonic() - started < 1.5
+        assert [receive(each).status for each in (working, waiting)] == [200, 200]
+
+
+def test_a_request_that_takes_too_long_is_ended_between_two_blocks(tmp_path: Path) -> None:
+    body, content_type = form(*[("file", f"{number}.wav", WAV) for number in range(8)])
+    with serve(
+        tmp_path, SLOW, SLOW_SECONDS="0.4", SER_WORKERS="1", SER_REQUEST_TIMEOUT="1"
+    ) as server:
+        answer = server.post("/predict", body, content_type)
+        assert (answer.status, answer.json["type"]) == (503, "/problems/deadline")
+        assert answer.headers["Retry-After"] == "1"
+        assert server.post("/predict", WAV, "audio/wav").status == 200
+
+
+@pytest.mark.parametrize("with_lock", ["", "1"], ids=["lock released", "lock held"])
+def test_a_worker_whose_thread_hangs_is_replaced(tmp_path: Path, with_lock: str) -> None:
+    hang = tmp_path / "hang"
+    with serve(
+        tmp_path,
+        (*SLOW[:-1], "--timeout", "3", SLOW[-1]),
+        HANG=str(hang),
+        HANG_WITH_LOCK=with_lock,
+        SER_WORKERS="1",
+        SER_REQUEST_TIMEOUT="0.5",
+        SER_HANG_TIMEOUT="0.5",
+    ) as server:
+        (before,) = server.workers
+        hang.touch()
+        with connect(server, whole()) as connection:
+            connection.settimeout(PATIENCE)
+            with contextlib.suppress(ConnectionResetError):
+                assert connection.recv(1_000) == b""
+        assert not hang.exists()
+        assert server.post("/predict", WAV, "audio/wav").status == 200
+        (after,) = server.workers
+        assert after.pid != before.pid
+
+
+def test_a_killed_worker_is_replaced_and_ready_tells_the_truth(tmp_path: Path) -> None:
+    with serve(tmp_path, SLOW, SLOW_SECONDS="1", SER_WORKERS="1") as server:
+        (before,) = server.workers
+        before.kill()
+        seen = set()
+        deadline = time.monotonic() + PATIENCE
+        while 200 not in seen:
+            assert time.monotonic() < deadline
+            with contextlib.suppress(OSError):
+                seen.add(server.get("/ready").status)
+        assert 503 in seen  # the new one listens before it has judged its warm-up clip
+        (after,) = server.workers
+        assert after.pid != before.pid
+
+
+def test_no_request_is_lost_when_the_service_is_stopped(tmp_path: Path) -> None:
+    answers: list[int] = []
+    with serve(tmp_path, SLOW, SLOW_SECONDS="0.2", SER_WORKERS="2", SER_THREADS="2") as server:
+        connections = [connect(server, whole()) for _ in range(12)]
+        readers = [
+            threading.Thread(target=lambda each=each: answers.append(receive(each).status))
+            for each in connections
+        ]
+        for reader in readers:
+            reader.start()
+        assert server.stop() == 0
+        for reader in readers:
+            reader.join()
+        for connection in connections:
+            connection.close()
+        with pytest.raises(ConnectionRefusedError):
+            server.get("/health")
+    assert answers == [200] * 12
