@@ -1,8 +1,12 @@
-"""GET /: the page where a person uploads a recording and sees the answer."""
+"""GET /: the page where a person uploads a recording, or speaks, and sees the answer."""
+
+from typing import Any
 
 from flask import Blueprint, Flask, Response, current_app, render_template, request
 
+from api.models import current_models
 from ser_core import __version__
+from ser_core.bundle import Bundle
 
 blueprint = Blueprint("page", __name__)
 
@@ -12,6 +16,7 @@ POLICY = "; ".join(
         "script-src 'self'",
         "style-src 'self'",
         "img-src 'self'",
+        "media-src blob:",
         "connect-src 'self'",
         "form-action 'self'",
         "base-uri 'none'",
@@ -28,7 +33,7 @@ def init_app(app: Flask) -> None:
 
 @blueprint.get("/")
 def index() -> str:
-    """The upload form."""
+    """The page; its script does the rest."""
     settings = current_app.config["SETTINGS"]
     return render_template(
         "index.html",
@@ -36,7 +41,18 @@ def index() -> str:
         megabytes=settings.max_bytes / 1e6,
         minutes=settings.max_seconds / 60,
         max_bytes=settings.max_bytes,
+        models=[_describe(recognizer.bundle) for recognizer in current_models()],
     )
+
+
+def _describe(bundle: Bundle) -> dict[str, Any]:
+    """What the page's script needs to know before it asks anything."""
+    return {
+        "name": bundle.name,
+        "version": bundle.version,
+        "emotions": list(bundle.emotions),
+        "window": bundle.window,
+    }
 
 
 def _restrict(response: Response) -> Response:

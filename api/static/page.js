@@ -1,111 +1,111 @@
-// The upload form: each recording goes to the service on its own and gets its own answer.
-// What a file name or an answer holds only ever becomes text (textContent), never markup.
+// The page put together: ways in on one side, what was heard on the other.
 
-const form = document.getElementById("upload");
-const input = document.getElementById("file");
-const drop = document.getElementById("drop");
-const status = document.getElementById("status");
-const answers = document.getElementById("answers");
-const maxBytes = Number(form.dataset.maxBytes);
+import { Bars } from "./bars.js";
+import { showCard } from "./card.js";
+import { Clips } from "./clips.js";
+import { announce, byId, element, fromTemplate } from "./dom.js";
+import { Live, LiveView } from "./live.js";
+import { History, Panel } from "./panel.js";
+import { Recorder } from "./recorder.js";
+import { SAMPLES, make } from "./samples.js";
+import { makeTabs } from "./tabs.js";
+import { encode } from "./wav.js";
+import { seconds } from "./words.js";
 
-const percent = new Intl.NumberFormat("en", { style: "percent", maximumFractionDigits: 0 });
+const MOST_SECONDS_RECORDED = 60;
 
-function fill(template, texts) {
-  const part = document.getElementById(template).content.firstElementChild.cloneNode(true);
-  for (const [name, text] of Object.entries(texts)) {
-    part.querySelector(`.${name}`).textContent = text;
-  }
-  return part;
-}
+const models = JSON.parse(document.body.dataset.models);
+const choice = byId("model");
+const model = () => models.find(({ name }) => name === choice.value) ?? models[0];
+const named = () => (model() === models[0] ? {} : { model: model().name });
 
-function bar(emotion, probability, best) {
-  const row = fill("bar", { name: emotion, percent: percent.format(probability) });
-  row.dataset.emotion = emotion;
-  row.classList.toggle("best", best);
-  // Drawn empty first, so that the bar grows.
-  requestAnimationFrame(() => requestAnimationFrame(() => {
-    row.querySelector(".fill").style.width = `${100 * probability}%`;
-  }));
-  return row;
-}
+const clips = new Clips({
+  maxBytes: Number(byId("upload").dataset.maxBytes),
+  fields: () => ({ fields: { timeline: "true", ...named() }, voice: null }),
+});
+const panel = new Panel(byId("answer"), byId("empty"), clips);
+new History({ section: byId("session"), list: byId("clips"), clear: byId("clear") }, clips);
 
-function answerCard(filename, answer) {
-  const card = fill("answer", {
-    filename,
-    emotion: answer.emotion,
-    confidence: `${percent.format(answer.confidence)} sure`,
-    facts: `${answer.duration.toFixed(1)} s of sound · model ${answer.model.name} ${answer.model.version}`,
-  });
-  card.dataset.emotion = answer.emotion;
-  card.querySelector(".uncertain").hidden = !answer.uncertain;
-  card.querySelector(".bars").append(
-    ...Object.entries(answer.probabilities).map(
-      ([emotion, probability]) => bar(emotion, probability, emotion === answer.emotion)),
-  );
-  return card;
-}
-
-function problemCard(filename, title, detail) {
-  const card = fill("problem", { filename, title, detail });
-  card.setAttribute("role", "alert");
-  return card;
-}
-
-async function judge(file, signal) {
-  if (file.size > maxBytes) {
-    const size = (file.size / 1e6).toFixed(1);
-    return problemCard(file.name, "Too many bytes",
-      `The file has ${size} MB; up to ${maxBytes / 1e6} MB are taken.`);
-  }
-  const body = new FormData();
-  body.append("file", file);
-  let response;
-  let answer;
-  try {
-    response = await fetch(form.action, { method: "POST", body, signal });
-    answer = await response.json();
-  } catch {
-    return problemCard(file.name, "No answer", "The service cannot be reached. Is it running?");
-  }
-  if (!response.ok) {
-    return problemCard(file.name, answer.title, answer.detail);
-  }
-  return answerCard(file.name, answer);
-}
-
-// New files put an end to those before.
-let current = new AbortController();
-
-async function judgeAll(files) {
-  current.abort();
-  current = new AbortController();
-  const { signal } = current;
-  answers.replaceChildren();
-  for (const [i, file] of files.entries()) {
-    const count = files.length > 1 ? ` (${i + 1} of ${files.length})` : "";
-    status.textContent = `Listening to ${file.name}${count}`;
-    status.classList.add("busy");
-    const card = await judge(file, signal);
-    if (signal.aborted) return;
-    answers.append(card);
-  }
-  status.textContent = "";
-  status.classList.remove("busy");
-}
-
+// Files: chosen, or dropped anywhere on the page.
+const addFiles = (files) => {
+  live.stop();
+  clips.add([...files].map((file) => ({ file, name: file.name, origin: "file" })));
+};
+const input = byId("file");
 input.addEventListener("change", () => {
-  const files = [...input.files];
+  addFiles([...input.files]);
   input.value = ""; // so that the same file can be chosen again
-  judgeAll(files);
+});
+const isFiles = (event) => event.dataTransfer?.types.includes("Files");
+addEventListener("dragover", (event) => {
+  if (!isFiles(event)) return;
+  event.preventDefault();
+  byId("drop").classList.add("over");
+});
+addEventListener("dragleave", (event) => {
+  if (!event.relatedTarget) byId("drop").classList.remove("over");
+});
+addEventListener("drop", (event) => {
+  if (!isFiles(event)) return;
+  event.preventDefault();
+  byId("drop").classList.remove("over");
+  addFiles(event.dataTransfer.files);
 });
 
-form.addEventListener("dragover", (event) => {
-  event.preventDefault();
-  drop.classList.add("over");
+for (const sample of SAMPLES) {
+  const button = element("button", { type: "button", className: "chip", textContent: sample.name });
+  button.onclick = () => {
+    const { signal, samplingRate } = make(sample);
+    const file = encode(Float32Array.from(signal), samplingRate);
+    clips.add([{ file, name: `${sample.name} (made by formula).wav`, origin: "sample" }]);
+  };
+  byId("samples").append(button);
+}
+
+// The microphone, at once or live.
+const parts = (prefix, names) =>
+  Object.fromEntries(names.map((name) => [name, byId(`${prefix}-${name}`)]));
+
+let recordings = 0;
+const recorder = new Recorder(
+  parts("record", ["start", "pause", "stop", "discard", "clock", "meter", "hint", "note"]),
+  {
+    mostSeconds: MOST_SECONDS_RECORDED,
+    onrecorded: (file, length) => {
+      recordings += 1;
+      clips.add([{ file, name: `Recording ${recordings}.wav`, origin: "microphone" }]);
+      announce(`${seconds(length)} recorded`);
+    },
+  },
+);
+
+const live = new Live(parts("live", ["start", "stop", "meter", "hint", "note"]), {
+  view: makeLiveView(),
+  window: model().window,
+  fields: named,
+  onstart: () => byId("answer").replaceChildren(live.view.root),
 });
-form.addEventListener("dragleave", () => drop.classList.remove("over"));
-form.addEventListener("drop", (event) => {
-  event.preventDefault();
-  drop.classList.remove("over");
-  judgeAll([...event.dataTransfer.files]);
+
+function makeLiveView() {
+  const template = fromTemplate("live-view");
+  return new LiveView(template, new Bars(template.parts.bars, model().emotions));
+}
+
+makeTabs(byId("ways"), (tab) => {
+  if (tab !== "tab-live") live.stop();
+  if (tab !== "tab-microphone") recorder.stop(false);
 });
+
+choice.addEventListener("change", () => {
+  live.stop();
+  Object.assign(live, { view: makeLiveView(), window: model().window });
+  byId("about-name").textContent = `${model().name} ${model().version}`;
+  if (clips.selected?.state === "done") clips.again(clips.selected);
+});
+byId("about").onclick = () => showCard(model().name);
+byId("limits").onclick = () => showCard(model().name);
+byId("card-close").onclick = () => byId("card").close();
+byId("card").addEventListener("click", (event) => {
+  if (event.target === byId("card")) byId("card").close(); // the backdrop
+});
+document.documentElement.dataset.ready = "true";

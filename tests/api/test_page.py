@@ -1,4 +1,6 @@
+import json
 import re
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -9,8 +11,22 @@ from api.models import Models
 from api.page import POLICY
 from tests.api.fakes import recognizer
 
-API = Path(__file__).parents[2] / "api"
-FILES = ("page.css", "page.js", "icon.svg")
+STATIC = Path(__file__).parents[2] / "api" / "static"
+MOST_BYTES = 150_000
+"""Of the page as a whole."""
+
+
+def scripts() -> list[str]:
+    """The modules that the page's script leads to, itself included."""
+    found = ["page.js"]
+    for name in found:
+        text = (STATIC / name).read_text("utf-8")
+        named = re.findall(r'from "\./([\w-]+\.js)"|new URL\("([\w-]+\.js)"', text)
+        found += sorted({a or b for a, b in named} - set(found))
+    return found
+
+
+FILES = ("page.css", "answer.css", "icon.svg", *scripts())
 
 
 def static(client: FlaskClient, name: str) -> bytes:
@@ -37,6 +53,24 @@ def test_the_page_names_the_limits_of_the_service() -> None:
     assert 'data-max-bytes="1500000"' in text
 
 
+def test_the_page_offers_the_models_that_there_are(client: FlaskClient) -> None:
+    text = client.get("/").text
+    assert re.findall(r'<option value="(\w+)">', text) == ["default", "second"]
+    given = re.search(r'data-models="([^"]*)"', text)
+    assert given is not None
+    models = json.loads(unescape(given[1]))
+    assert [model["name"] for model in models] == ["default", "second"]
+    assert models[0]["emotions"][0] == "angry"
+    assert models[0]["window"] == 3.0
+
+
+def test_a_models_name_cannot_become_markup() -> None:
+    models = Models([recognizer("\"'><img src=x>")])
+    text = create_app(Settings(), models).test_client().get("/").text
+    assert "<img src=x" not in text
+    assert text.count("<img") == 1
+
+
 def test_the_policy_allows_the_pages_own_files_and_nothing_inline(client: FlaskClient) -> None:
     assert client.get("/").headers["Content-Security-Policy"] == POLICY
     assert "default-src 'none'" in POLICY
@@ -48,24 +82,33 @@ def test_the_page_has_nothing_that_its_policy_forbids(client: FlaskClient) -> No
     text = client.get("/").text
     assert not re.search(r"<style|\sstyle=|\son\w+=|javascript:", text)
     assert re.findall(r"<script[^>]*>(.*?)</script>", text, re.DOTALL) == [""]
-    script = (API / "static" / "page.js").read_text()
-    assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(", script)
+
+
+@pytest.mark.parametrize("name", scripts())
+def test_no_script_makes_markup_of_text(name: str) -> None:
+    script = (STATIC / name).read_text("utf-8")
+    assert not re.search(
+        r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|DOMParser|srcdoc"
+        r"|createContextualFragment|setHTML",
+        script,
+    )
 
 
 def test_the_page_asks_no_other_server(client: FlaskClient) -> None:
     for text in (client.get("/").text, *(static(client, name).decode() for name in FILES)):
-        elsewhere = re.findall(r"""(?:https?:)?//[\w.-]+[^\s"'<]*""", text)
-        assert [
-            url
-            for url in elsewhere
-            if not url.startswith(("http://www.w3.org/", "http://localhost/predict"))
-        ] == []
+        elsewhere = re.findall(r"""["'(](?:https?:)?//[\w.-]+[^\s"'<]*""", text)
+        assert [url for url in elsewhere if "//www.w3.org/" not in url] == []
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_every_file_of_the_page_is_served(client: FlaskClient, name: str) -> None:
-    assert f"/static/{name}" in client.get("/").text
-    assert static(client, name) == (API / "static" / name).read_bytes()
+    assert static(client, name) == (STATIC / name).read_bytes()
+
+
+def test_the_whole_page_is_small(client: FlaskClient) -> None:
+    total = len(client.get("/").data) + sum(len(static(client, name)) for name in FILES)
+    assert len(FILES) > 10
+    assert total <= MOST_BYTES
 
 
 def test_every_answer_tells_browsers_not_to_guess(client: FlaskClient) -> None:
