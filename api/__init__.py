@@ -5,7 +5,7 @@ from typing import Any
 from flask import Flask
 from flask.json.provider import DefaultJSONProvider
 
-from api import logs, overload, page, predict, problems, status, upload
+from api import contract, docs, logs, overload, page, predict, problems, status, upload
 from api.models import Models
 from api.settings import SettingError, Settings
 
@@ -44,6 +44,8 @@ def create_app(settings: Settings | None = None, models: Models | None = None) -
     page.init_app(app)
     app.register_blueprint(predict.blueprint)
     app.register_blueprint(status.blueprint)
+    app.register_blueprint(contract.blueprint)
+    app.register_blueprint(docs.blueprint)
     models = models or Models.load(settings)
     app.extensions["ser"] = models
     models.warm_up()
