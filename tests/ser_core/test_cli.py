@@ -1,0 +1,185 @@
+"""The `ser` command as it is typed."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ser_core import Recognizer, __version__, cli
+from ser_core.cli import main
+from tests.acting import act
+from tests.ser_core.conftest import Trained
+from tests.sounds import encode, silence
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def recordings(tmp_path: Path) -> dict[str, str]:
+    """Two that can be judged, and three that cannot."""
+    files = {
+        "angry.wav": encode(act("b4", "angry", 4.0)),
+        "sad.flac": encode(act("b4", "sad"), "flac"),
+        "silent.wav": encode(silence(1.0)),
+        "letter.wav": b"Dear Sir or Madam, this is a letter.",
+    }
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    return {name: str(tmp_path / name) for name in (*files, "none.wav")}
+
+
+def test_predict_prints_a_json_object_a_line_and_names_bad_files(
+    trained: Trained,
+    tiny: Recognizer,
+    recordings: dict[str, str],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    status = main(["predict", "--json", "--model", str(trained.bundle), *recordings.values()])
+    assert status == 1
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line.pop("file") for line in lines] == [*recordings.values()]
+    assert lines[0] == tiny.predict(recordings["angry.wav"]).to_dict()
+    assert lines[1] == tiny.predict(recordings["sad.flac"]).to_dict()
+    assert lines[2] == {"error": "The audio is silent."}
+    assert [*lines[3]] == ["error"]
+    assert lines[4] == {"error": "No such file or directory"}
+
+
+def test_predict_of_good_files_alone_succeeds(
+    trained: Trained, recordings: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["predict", "--json", "--timeline", "--model", str(trained.bundle)]
+    assert main([*arguments, recordings["angry.wav"]]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    segments = json.loads(line)["segments"]
+    assert [(segment["start"], segment["end"]) for segment in segments] == [(0, 3), (1, 4)]
+
+
+def test_predict_prints_text_to_read(
+    trained: Trained,
+    tiny: Recognizer,
+    recordings: dict[str, str],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    files = [recordings[name] for name in ("angry.wav", "none.wav")]
+    assert main(["predict", "--timeline", "--model", str(trained.bundle), *files]) == 1
+    answer, errors = capsys.readouterr()
+    prediction = tiny.predict(files[0])
+    doubt = "  (uncertain)" if prediction.uncertain else ""
+    first, last = (f"{s.emotion} {s.confidence:.0%}" for s in prediction.segments)
+    assert answer.splitlines() == [
+        f"{files[0]}: {prediction.emotion} {prediction.confidence:.0%}{doubt}",
+        f"      0.0 - 3.0 s    {first}",
+        f"      1.0 - 4.0 s    {last}",
+    ]
+    assert errors == f"{files[1]}: No such file or directory\n"
+
+
+def test_a_damaged_bundle_is_one_line_and_exit_status_1(
+    trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damaged = shutil.copytree(trained.bundle, tmp_path / "damaged")
+    model = damaged / "model.tflite"
+    model.write_bytes(model.read_bytes()[:-1])
+    assert main(["predict", "--model", str(damaged), "clip.wav"]) == 1
+    answer, errors = capsys.readouterr()
+    assert answer == ""
+    assert errors == f"ser: {model} is damaged: its SHA-256 is not the one in bundle.json\n"
+
+
+def test_an_unknown_model_lists_the_places(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["predict", "--model", "unheard-of", "clip.wav"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("ser: no bundle 'unheard-of': there is no bundle.json in ")
+    assert str(ROOT / "models" / "unheard-of") in line
+
+
+def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["--help"])
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    for command in ("serve", "predict", "train", "evaluate", "features"):
+        assert f"\n    {command} " in text
+
+
+def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert capsys.readouterr().out == f"ser {__version__}\n"
+
+
+@pytest.mark.parametrize("arguments", [[], ["listen"], ["predict"], ["serve", "--port", "x"]])
+def test_wrong_usage_is_status_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2
+    assert "usage: ser" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate", "features"])
+def test_the_lab_without_its_extra_says_what_to_install(command: str) -> None:
+    blocked = "import sys; sys.modules.update(dict.fromkeys(['tensorflow', 'keras', 'librosa']))"
+    code = f"{blocked}; from ser_core.cli import main; sys.exit(main(['{command}', '--help']))"
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 2
+    assert result.stdout == ""
+    last = result.stderr.splitlines()[-1]
+    assert last.startswith(f"ser {command}: error: `ser {command}` needs ")
+    assert last.endswith(": pip install 'ser-service[train]'")
+    assert "Traceback" not in result.stderr
+
+
+def test_serve_becomes_gunicorn_with_the_options_as_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    become: list[tuple[str, list[str]]] = []
+
+    def execv(path: str, command: list[str]) -> None:
+        become.append((path, command))
+        raise SystemExit  # the real one does not return either
+
+    monkeypatch.setattr(cli.os, "execv", execv)
+    monkeypatch.setattr(cli.os, "environ", {"HOST": "::1", "SER_THREADS": "3"})
+    with pytest.raises(SystemExit):
+        main(["serve", "--port", "9999", "--workers", "2"])
+    ((path, command),) = become
+    assert path == command[0] == sys.executable
+    assert command[1:] == [
+        "-m", "gunicorn", "--config", "python:api.gunicorn_config", "api:create_app()",
+    ]  # fmt: skip
+    assert cli.os.environ == {
+        "HOST": "::1", "SER_THREADS": "3", "PORT": "9999", "SER_WORKERS": "2",
+    }  # fmt: skip
+
+
+def test_ctrl_c_is_status_130(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(name: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli.Recognizer, "load", interrupted)
+    assert main(["predict", "clip.wav"]) == 130
+    assert capsys.readouterr().err == "ser: interrupted\n"
+
+
+def test_a_reader_that_has_had_enough_ends_it_quietly(
+    trained: Trained, recordings: dict[str, str]
+) -> None:
+    arguments = ["predict", "--json", "--model", str(trained.bundle), recordings["sad.flac"]]
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as closed:
+        result = subprocess.run(
+            [sys.executable, "-m", "ser_core.cli", *arguments],
+            cwd=ROOT, stdout=closed, stderr=subprocess.PIPE, text=True, check=False,
+        )  # fmt: skip
+    assert result.returncode == 1
+    assert "BrokenPipe" not in result.stderr
