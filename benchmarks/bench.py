@@ -39,39 +39,54 @@ class Figures:
     after: Memory
     requests: int
     """Answered between `before` and `after`."""
-    failed: int
 
 
-def post(url: str, recording: Path, clients: int, *until: str) -> Load:
+@dataclass(frozen=True)
+class Plan:
+    """How each service is measured."""
+
+    recording: Path
+    log: Path
+    seconds: float
+    """Of each load."""
+    starts: int
+    """Their median is the time to ready."""
+    options: tuple[str, ...]
+    """Of `benchmarks.load`, for each load."""
+
+
+def post(plan: Plan, url: str, clients: int, *options: str) -> Load:
     """What `benchmarks.load` saw, in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.load", url, str(recording)]
+    command = [sys.executable, "-m", "benchmarks.load", url, str(plan.recording)]
     done = subprocess.run(
-        [*command, "--clients", str(clients), *until], cwd=ROOT, check=True, capture_output=True
+        [*command, "--clients", str(clients), *options, *plan.options],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
     )
     seen: Load = json.loads(done.stdout)
     return seen
 
 
-def measure(
-    service: Service, recording: Path, log: Path, seconds: float, requests: int, starts: int
-) -> Figures:
+def measure(plan: Plan, service: Service, requests: int) -> Figures:
+    """Start, warm up, weigh, load, go on to so many `requests`, weigh again."""
     to_ready = []
-    for _ in range(starts - 1):
-        with running(service, log) as server:
+    for _ in range(plan.starts - 1):
+        with running(service, plan.log) as server:
             to_ready.append(server.seconds_to_ready)
-    with running(service, log) as server:
+    with running(service, plan.log) as server:
         to_ready.append(server.seconds_to_ready)
         for _ in range(4):  # new connections each time, so that every worker gets some
-            post(server.url, recording, 8, "--requests", "24")
+            post(plan, server.url, 8, "--requests", "24")
         before = server.memory()
         loads = {
-            clients: post(server.url, recording, clients, "--seconds", str(seconds))
+            clients: post(plan, server.url, clients, "--seconds", str(plan.seconds))
             for clients in CLIENTS
         }
         everything = list(loads.values())
         missing = requests - sum(load["succeeded"] for load in everything)
         if missing > 0:
-            everything.append(post(server.url, recording, 8, "--requests", str(missing)))
+            everything.append(post(plan, server.url, 8, "--requests", str(missing)))
         after = server.memory()
     return Figures(
         name=service.name,
@@ -80,7 +95,6 @@ def measure(
         before=before,
         after=after,
         requests=sum(load["succeeded"] for load in everything),
-        failed=sum(sum(load["failures"].values()) for load in everything),
     )
 
 
@@ -92,9 +106,9 @@ def rows(figures: Figures) -> dict[str, float]:
         table[f"{who}: successful requests/s"] = load["per_second"]
         table[f"{who}: latency p50 (ms)"] = 1000 * (load["p50"] or float("nan"))
         table[f"{who}: latency p99 (ms)"] = 1000 * (load["p99"] or float("nan"))
+        table[f"{who}: failed"] = sum(load["failures"].values())
         table[f"{who}: CPUs that the clients took"] = load["client_cpu"]
     table["requests answered in all"] = figures.requests
-    table["requests failed"] = figures.failed
     for when, memory in (("before", figures.before), ("after", figures.after)):
         table[f"resident memory of a worker, {when} (MB)"] = memory.worker
         table[f"of it shared with no other process, {when} (MB)"] = memory.unshared
@@ -117,7 +131,7 @@ def table(measured: list[Figures]) -> str:
         line = [title, show(ours)]
         for column in columns[1:]:
             theirs = column[title]
-            counts = title.startswith("requests") or "clients took" in title
+            counts = title.endswith(("failed", "took", "in all"))
             line += [show(theirs), "" if counts or not theirs else f"{ours / theirs:.2f}"]
         lines.append(line)
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
@@ -127,12 +141,13 @@ def targets(measured: list[Figures], requests: int) -> list[tuple[str, bool]]:
     """Each target with what was measured, and whether it is reached."""
     ours, classic = measured[0], measured[1]
     speed = {each.name: each.loads[8]["per_second"] for each in measured}
+    failed = sum(ours.loads[8]["failures"].values())
     ratio = speed[ours.name] / max(speed[classic.name], 1e-9)
     return [
         (
             f"at 8 clients >= {LEAST_RATIO:g} x the classic app's successful requests/s,"
-            f" none failed: {ratio:.1f} x, {ours.failed} failed",
-            ratio >= LEAST_RATIO and ours.failed == 0,
+            f" none failed: {ratio:.1f} x, {failed} failed",
+            ratio >= LEAST_RATIO and failed == 0,
         ),
         (
             f"<= {MOST_WORKER_MB:g} MB resident a worker after 10,000 requests:"
@@ -169,27 +184,34 @@ def main() -> None:
     )
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--threads", type=int, default=4)
+    parser.add_argument(
+        "--keep-alive", action="store_true", help="one connection for each client, not request"
+    )
     parser.add_argument("--quick", action="store_true", help="2 s a load, one start, no top-up")
     parser.add_argument("--alone", action="store_true", help="leave the classic app out")
     given = parser.parse_args()
-    starts, requests = 3, given.requests
-    if given.quick:
-        given.seconds, requests, starts = 2.0, 0, 1
     print(machine())
+    seconds = 2.0 if given.quick else given.seconds
+    connections = "kept open" if given.keep_alive else "one for each request"
     print(
         f"{given.workers} workers x {given.threads} threads each; 3 s of 16 kHz mono WAV (96 kB) as"
-        f" a form; {given.seconds:g} s a load from benchmarks/load.py, on the same CPUs,"
-        " connections kept open\n",
+        f" a form; {seconds:g} s a load from benchmarks/load.py, on the same CPUs;"
+        f" connections: {connections}\n",
         flush=True,
     )
     measured = []
     with tempfile.TemporaryDirectory() as folder:
-        recording = Path(folder, "voice.wav")
-        recording.write_bytes(encode(voice(3.0)))
+        plan = Plan(
+            recording=Path(folder, "voice.wav"),
+            log=Path(folder, "log.txt"),
+            seconds=seconds,
+            starts=1 if given.quick else 3,
+            options=("--keep-alive",) if given.keep_alive else (),
+        )
+        plan.recording.write_bytes(encode(voice(3.0)))
         for service in services(given.workers, given.threads)[: 1 if given.alone else None]:
-            least = 0 if measured else requests
-            log = Path(folder, "log.txt")
-            measured.append(measure(service, recording, log, given.seconds, least, starts))
+            least = 0 if measured or given.quick else given.requests
+            measured.append(measure(plan, service, least))
     print(table(measured))
     if not given.alone:
         print()

@@ -2,7 +2,8 @@
 
 `python -m benchmarks.load URL FILE --clients 8 (--seconds 10 | --requests 1000)`. It runs as a
 process of its own beside the server and says how much CPU it took itself, so that a reader can
-tell whether the clients or the server set the pace. Each client keeps its connection open.
+tell whether the clients or the server set the pace. Each request has a connection of its own, as
+those of curl have; `--keep-alive` keeps each client's open.
 """
 
 import argparse
@@ -18,13 +19,14 @@ BOUNDARY = "benchmark-boundary"
 CONTENT_LENGTH = b"content-length:"
 
 
-def as_request(host: str, path: str, recording: bytes) -> bytes:
+def as_request(host: str, path: str, recording: bytes, keep_alive: bool) -> bytes:
     """A whole POST of a form with one file, made once and sent again and again."""
     part = 'Content-Disposition: form-data; name="file"; filename="clip.wav"\r\n\r\n'
     body = f"--{BOUNDARY}\r\n{part}".encode() + recording + f"\r\n--{BOUNDARY}--\r\n".encode()
     head = (
         f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {len(body)}\r\n"
-        f"Content-Type: multipart/form-data; boundary={BOUNDARY}\r\n\r\n"
+        f"Content-Type: multipart/form-data; boundary={BOUNDARY}\r\n"
+        f"Connection: {'keep-alive' if keep_alive else 'close'}\r\n\r\n"
     )
     return head.encode() + body
 
@@ -64,36 +66,46 @@ def receive(connection: socket.socket) -> bytes:
 class Client(threading.Thread):
     """One user: posts, waits for the answer, posts again."""
 
-    def __init__(self, address: tuple[str, int], request: bytes, budget: "Budget") -> None:
+    def __init__(
+        self, address: tuple[str, int], request: bytes, budget: "Budget", keep_alive: bool
+    ) -> None:
         super().__init__(daemon=True)
         self.seen = Seen()
         self._address = address
         self._request = request
         self._budget = budget
+        self._keep_alive = keep_alive
+        self._connection: socket.socket | None = None
 
     def run(self) -> None:
-        connection = None
         while self._budget.take():
             started = time.perf_counter()
             try:
-                if connection is None:
-                    connection = socket.create_connection(self._address, timeout=60)
-                    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                connection.sendall(self._request)
-                head, body = answer(connection)
+                head, body = self._ask()
             except (OSError, ValueError) as e:
                 self.seen.fail(f"{type(e).__name__}: {e}")
-                if connection is not None:
-                    connection.close()
-                connection = None
+                self._hang_up()
                 continue
             status = head.split(b" ", 2)[1].decode()
             if status == "200" and b'"emotion"' in body:
                 self.seen.seconds.append(time.perf_counter() - started)
             else:
                 self.seen.fail(status)
-        if connection is not None:
-            connection.close()
+            if not self._keep_alive:
+                self._hang_up()
+        self._hang_up()
+
+    def _ask(self) -> tuple[bytes, bytes]:
+        if self._connection is None:
+            self._connection = socket.create_connection(self._address, timeout=60)
+            self._connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._connection.sendall(self._request)
+        return answer(self._connection)
+
+    def _hang_up(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
 
 class Budget:
@@ -111,13 +123,16 @@ class Budget:
 
 
 def load(
-    url: str, recording: bytes, clients: int, seconds: float | None, requests: int | None
+    url: str,
+    recording: bytes,
+    clients: int,
+    budget: Budget,
+    keep_alive: bool,
 ) -> dict[str, object]:
     parts = urlsplit(url)
     address = (parts.hostname or "127.0.0.1", parts.port or 80)
-    request = as_request(parts.netloc, "/predict", recording)
-    budget = Budget(seconds, requests)
-    threads = [Client(address, request, budget) for _ in range(clients)]
+    request = as_request(parts.netloc, "/predict", recording, keep_alive)
+    threads = [Client(address, request, budget, keep_alive) for _ in range(clients)]
     started, cpu = time.perf_counter(), time.process_time()
     for thread in threads:
         thread.start()
@@ -148,8 +163,11 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--seconds", type=float)
     parser.add_argument("--requests", type=int)
+    parser.add_argument("--keep-alive", action="store_true")
     given = parser.parse_args()
-    seen = load(given.url, given.file.read_bytes(), given.clients, given.seconds, given.requests)
+    recording = given.file.read_bytes()
+    budget = Budget(given.seconds, given.requests)
+    seen = load(given.url, recording, given.clients, budget, given.keep_alive)
     print(json.dumps(seen))
 
 
