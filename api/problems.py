@@ -37,6 +37,9 @@ KINDS = {
     "malformed-body": Kind(
         400, "Malformed body", "The body ends early, or is not the form that its type says."
     ),
+    "malformed-request": Kind(
+        400, "Malformed request", "The request line or a header is not as HTTP/1.1 has it."
+    ),
     "bad-parameter": Kind(400, "Bad parameter", "The detail names the parameter and its values."),
     "not-found": Kind(404, "Not found", "Nothing is at this path."),
     "method-not-allowed": Kind(
@@ -92,15 +95,15 @@ class Problem(Exception):  # noqa: N818 (RFC 9457's word)
     def status(self) -> int:
         return KINDS[self.name].status
 
-    def to_dict(self) -> dict[str, Any]:
-        """The answer's members, in the order of RFC 9457."""
+    def to_dict(self, identity: str | None = None) -> dict[str, Any]:
+        """The answer's members, in the order of RFC 9457; None: the id of the request at hand."""
         kind = KINDS[self.name]
         return {
             "type": f"/problems/{self.name}",
             "title": kind.title,
             "status": kind.status,
             "detail": self.detail,
-            "request_id": request_id(),
+            "request_id": identity or request_id(),
             **self.members,
         }
 
@@ -108,6 +111,17 @@ class Problem(Exception):  # noqa: N818 (RFC 9457's word)
 def of_audio(error: AudioError) -> Problem:
     """The problem that a recording has: each `AudioError.code` is the name of a kind."""
     return Problem(error.code, str(error))
+
+
+def about_blank(status: HTTPStatus, detail: str | None, identity: str) -> dict[str, Any]:
+    """The members of an error that has no kind here: its status says all there is."""
+    return {
+        "type": "about:blank",
+        "title": status.phrase,
+        "status": status.value,
+        "detail": detail or status.description or status.phrase,
+        "request_id": identity,
+    }
 
 
 def request_id() -> str:
@@ -158,14 +172,7 @@ def _http_error(error: HTTPException) -> Response:
         allowed = ", ".join(sorted(error.valid_methods or ()))
         detail = f"{request.path} takes {allowed}, not {request.method}."
         return _problem(Problem("method-not-allowed", detail, headers={"Allow": allowed}))
-    members = {
-        "type": "about:blank",
-        "title": HTTPStatus(status).phrase,
-        "status": status,
-        "detail": error.description or HTTPStatus(status).description,
-        "request_id": request_id(),
-    }
-    return _answer(members, {})
+    return _answer(about_blank(HTTPStatus(status), error.description, request_id()), {})
 
 
 def _unexpected(error: Exception) -> Response:

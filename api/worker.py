@@ -10,7 +10,6 @@ refusals never wait for predictions.
 
 import contextlib
 import errno
-import json
 import os
 import selectors
 import socket
@@ -24,9 +23,9 @@ from typing import Any
 from gunicorn.http import get_parser
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
+from api import bare, overload
 from api.arrival import Arrival
 from api.overload import DEADLINE, REFUSAL
-from api.problems import KINDS
 from api.settings import Settings
 from api.upload import FORM_ALLOWANCE
 
@@ -220,6 +219,17 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         req._expected_100_continue = False  # the loop has said it
         return super().handle_request(req, conn)
 
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
+        """Answer what is no HTTP request."""
+        problem, clients_fault = bare.of_error(exc)
+        identity, answer = bare.answer(problem)
+        if clients_fault:
+            # Not its text, which quotes what was sent.
+            self.log.warning("request %s is malformed: %s", identity, type(exc).__name__)
+        else:
+            self.log.error("request %s failed", identity, exc_info=exc)
+        _send(client, answer)
+
     def _finish(self, job: _Job, future: "futures.Future[bool]") -> None:
         self._jobs.discard(job)
         self._in_flight -= job.heavy
@@ -238,7 +248,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             return
         self._forget(incoming)
         self._held -= incoming.arrival.received
-        _send(incoming.conn.sock, _bare(refusal))
+        _send(incoming.conn.sock, bare.answer(overload.refusal(refusal))[1])
         self._linger(incoming.conn, incoming.arrival)
 
     def _forget(self, incoming: _Incoming) -> None:
@@ -354,15 +364,3 @@ def _send(sock: Any, data: bytes) -> None:
     """A few bytes to a client that has been sent nothing yet; whether it wants them is its own."""
     with contextlib.suppress(OSError):
         sock.send(data)
-
-
-def _bare(name: str) -> bytes:
-    """The answer to a request of which not even the headers have come in."""
-    kind = KINDS[name]
-    members = {"type": f"/problems/{name}", "title": kind.title, "status": kind.status}
-    body = json.dumps(members).encode()
-    head = (
-        f"HTTP/1.1 {kind.status} {kind.title}\r\nContent-Type: application/problem+json\r\n"
-        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-    )
-    return head.encode() + body

@@ -1,0 +1,81 @@
+"""What is no HTTP request gets a problem as well, never the server's own page."""
+
+import re
+
+import pytest
+
+from api import bare
+from tests.api.live import Server
+
+BAD = {
+    "no request line": (b"secret\r\n\r\n", 400, "/problems/malformed-request"),
+    "binary": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400, None),
+    "no such version": (b"GET / HTTP/9.9\r\n\r\n", 400, "/problems/malformed-request"),
+    "header without a colon": (b"GET / HTTP/1.1\r\nsecret\r\n\r\n", 400, None),
+    "two lengths": (
+        b"POST /predict HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+        400,
+        None,
+    ),
+    "a length that is no number": (
+        b"POST /predict HTTP/1.1\r\nContent-Length: secret\r\n\r\n",
+        400,
+        None,
+    ),
+    "length and chunks": (
+        b"POST /predict HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n"
+        b"0\r\n\r\n",
+        400,
+        None,
+    ),
+    "a line too long": (b"GET /" + b"a" * 9_000 + b" HTTP/1.1\r\n\r\n", 414, "about:blank"),
+    "a header too long": (
+        b"GET / HTTP/1.1\r\nsecret: " + b"a" * 9_000 + b"\r\n\r\n",
+        431,
+        "about:blank",
+    ),
+    "101 headers": (
+        b"GET / HTTP/1.1\r\n" + b"".join(b"a%d: b\r\n" % i for i in range(101)) + b"\r\n",
+        431,
+        "about:blank",
+    ),
+    "an unknown coding": (
+        b"POST /predict HTTP/1.1\r\nTransfer-Encoding: secret\r\n\r\n",
+        501,
+        "about:blank",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_is_no_request_is_answered_by_a_problem(live: Server, name: str) -> None:
+    data, status, kind = BAD[name]
+    answer = live.send(data)
+    assert (answer.status, answer.headers["Content-Type"]) == (status, "application/problem+json")
+    problem = answer.json
+    assert problem["type"] == (kind or "/problems/malformed-request")
+    assert problem["status"] == status
+    assert problem["title"]
+    assert problem["detail"]
+    assert re.fullmatch("[0-9a-f]{32}", problem["request_id"])
+    assert problem["request_id"] == answer.headers["X-Request-ID"]
+    assert b"secret" not in answer.body
+
+
+def test_the_log_names_the_request_and_the_fault_but_quotes_nothing(live: Server) -> None:
+    answer = live.send(b"GET /secret HTTP/secret\r\n\r\n")
+    (line,) = [
+        each for each in live.log.read_text().splitlines() if answer.json["request_id"] in each
+    ]
+    assert "is malformed: Invalid" in line
+    assert "secret" not in live.log.read_text()
+
+
+def test_a_failure_of_our_own_says_nothing_about_itself() -> None:
+    problem, clients_fault = bare.of_error(RuntimeError("the secret inside"))
+    identity, answer = bare.answer(problem)
+    head, body = answer.split(b"\r\n\r\n")
+    assert not clients_fault
+    assert head.startswith(b"HTTP/1.1 500 Internal Server Error\r\n")
+    assert identity.encode() in body
+    assert b"secret" not in answer
