@@ -12,8 +12,12 @@ COPY pyproject.toml README.md LICENSE NOTICE ./
 COPY api api
 COPY ser_core ser_core
 COPY models/default models/default
+# Not in the image: LiteRT's accelerator for GPUs, the packages' own tests and type stubs.
 RUN python -m hatchling build -t wheel \
- && python -m pip --python /opt/ser/bin/python install --no-deps --no-index dist/*.whl
+ && python -m pip --python /opt/ser/bin/python install --no-deps --no-index dist/*.whl \
+ && find /opt/ser -name libLiteRtWebGpuAccelerator.so -delete \
+ && find /opt/ser -type d -name tests -prune -exec rm -rf {} + \
+ && find /opt/ser -name '*.pyi' -delete
 
 
 FROM python:3.12-slim
