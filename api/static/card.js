@@ -11,8 +11,10 @@ export async function showCard(name) {
   try {
     const model = (await models()).find((each) => each.name === name);
     body.replaceChildren(...markdown(model?.card || "This model came without a card."));
-  } catch {
-    body.replaceChildren(element("p", { textContent: "The card cannot be fetched: the service does not answer." }));
+    body.querySelectorAll(".scroller").forEach((each, i) => each.setAttribute("aria-label", `Table ${i + 1}`));
+  } catch (error) {
+    const why = error.status === 401 ? "the service wants its API key first." : "the service does not answer.";
+    body.replaceChildren(element("p", { textContent: `The card cannot be fetched: ${why}` }));
   }
   dialog.scrollTop = 0;
 }
@@ -47,7 +49,7 @@ function table(lines) {
   const made = element("table", {},
     element("thead", {}, row(head, "th")),
     element("tbody", {}, ...rows.map((line) => row(line, "td"))));
-  const scroller = element("div", { className: "scroller", tabIndex: 0, role: "region", "aria-label": "Table" });
+  const scroller = element("div", { className: "scroller", tabIndex: 0, role: "region" });
   scroller.append(made);
   return scroller;
 }

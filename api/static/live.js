@@ -11,7 +11,7 @@ import { capital, clock, paint, percent } from "./words.js";
 const EVERY = 1; // seconds between two requests, where the service and the network keep up
 const LEAST = 1; // seconds that the first request holds
 const SHOWN = 60; // seconds that the curve shows
-const PATIENCE = 5; // failures in a row after which it stops
+const PATIENCE = 4; // failures in a row after which it stops
 
 // parts: start, stop, meter, hint, note; view: what the panel shows, with its parts
 export class Live {

@@ -99,7 +99,7 @@ makeTabs(byId("ways"), (tab) => {
 choice.addEventListener("change", () => {
   live.stop();
   Object.assign(live, { view: makeLiveView(), window: model().window });
-  byId("about-name").textContent = `${model().name} ${model().version}`;
+  byId("about-name").textContent = model().name;
   if (clips.selected?.state === "done") clips.again(clips.selected);
 });
 byId("about").onclick = () => showCard(model().name);
