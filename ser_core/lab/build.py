@@ -17,9 +17,12 @@ from ser_core.lab.calibration import choose_threshold, expected_calibration_erro
 from ser_core.lab.card import model_card
 from ser_core.lab.corpora import Utterance, read
 from ser_core.lab.dataset import voiced
+from ser_core.lab.describe import describe
 from ser_core.lab.evaluation import Outcome, hear_all, log_skipped, scores, speaker_key
 from ser_core.lab.presets import Preset
+from ser_core.lab.relative import fit_relative
 from ser_core.lab.splits import Split, by_speaker, from_manifest
+from ser_core.profile import Norm
 from ser_core.recognizer import Recognizer
 
 logger = logging.getLogger(__name__)
@@ -88,17 +91,34 @@ def train(order: Order, progress: bool = True) -> dict[str, Any]:
     bundle.mkdir(exist_ok=True)
     plot_curves(history, bundle / CURVES)
     readable = Split(train_set.utterances, valid_set.utterances, split.test)
-    info = write_bundle(
-        replace(order, out=bundle), preset.whole(model), train_set.utterances, readable
-    )
+    whole, norm = preset.whole(model), None
+    if preset.relative:
+        whole, norm = fit_to_profiles(preset, model, train_set, order.seed, progress)
+    info = write_bundle(replace(order, out=bundle), whole, train_set.utterances, readable, norm)
     for file in sorted(bundle.iterdir(), key=lambda file: file.name == INFO):
         file.replace(order.out / file.name)
     shutil.rmtree(work)
     return info
 
 
+def fit_to_profiles(
+    preset: Preset, trained: Any, train_set: training.Labelled, seed: int, progress: bool = True
+) -> tuple[Any, Norm]:
+    """The whole model that hears relative to a speaker's profile, and what is normal for it."""
+    describer = preset.describer(trained)
+    described = describe(
+        describer, preset, train_set.utterances, train_set.labels, progress=progress
+    )
+    relative = fit_relative(described, len(preset.emotions), seed=seed)
+    return preset.whole_relative(describer, relative), described.norm()
+
+
 def write_bundle(
-    order: Order, whole: Any, trained_on: Sequence[Utterance], split: Split
+    order: Order,
+    whole: Any,
+    trained_on: Sequence[Utterance],
+    split: Split,
+    norm: Norm | None = None,
 ) -> dict[str, Any]:
     """Export, check, choose what is served, calibrate, judge, and write it all down."""
     preset, out = order.preset, order.out
@@ -129,6 +149,12 @@ def write_bundle(
         "agreement_with_keras": agreement,
         "artefacts": [FLOAT, INT8, KERAS],
     }
+    if norm is not None:
+        # Enough digits for the float32 values that the graph holds.
+        info["profile"] = {
+            "mean": [float(f"{value:.9g}") for value in norm.mean],
+            "spread": [float(f"{value:.9g}") for value in norm.spread],
+        }
     outcomes = {}
     for artefact in (FLOAT, INT8):
         write_info(out, {**info, "serve": artefact})

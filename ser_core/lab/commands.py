@@ -31,7 +31,7 @@ Command = Callable[[argparse.Namespace], int]
 def add_train(command: argparse.ArgumentParser) -> None:
     """`ser train --data ... [--preset NAME] [--out FOLDER]`."""
     command.add_argument("--data", type=Path, required=True, help=DATA_HELP)
-    command.add_argument("--preset", default="residual-cnn", choices=sorted(PRESETS))
+    command.add_argument("--preset", default="relative-cnn", choices=sorted(PRESETS))
     command.add_argument("--out", type=Path, help="the bundle's folder (default: models/PRESET)")
     command.add_argument("--name", help="the bundle's name (default: its folder's)")
     command.add_argument("--version", default="1.0.0", help="the bundle's version")

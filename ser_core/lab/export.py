@@ -7,11 +7,11 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
 # Registers the layers that a saved model is made of.
 from ser_core.lab import features, pooling  # noqa: F401
-from ser_core.runtime import LiteRT
 
 
 class ExportError(RuntimeError):
@@ -19,31 +19,28 @@ class ExportError(RuntimeError):
 
 
 def load_keras(path: Path) -> keras.Model:
-    """The Keras model of a bundle: waveform and length -> logits."""
+    """The Keras model of a bundle; see `ser_core.lab.presets` for what goes in and out."""
     return keras.models.load_model(path, compile=False)
 
 
 def export_litert(model: keras.Model, path: Path, *, int8: bool = False) -> None:
-    """Write `model` (waveform `(1, samples)`, length `(1, 1)` -> logits) as one LiteRT file.
+    """Write `model` as one LiteRT file that judges one window at a time.
 
-    Its signature `predict(waveform, length)` takes one window and its length `(1,)` in samples.
-    `int8` stores the weights in 8 bits (dynamic range): a quarter of the size.
+    Its signature `predict` has the model's inputs and outputs by their names, each with a batch
+    of 1; length and count are `(1,)`. `int8` stores the weights in 8 bits (dynamic range).
     """
-    samples = model.inputs[0].shape[1]
+    specs = [
+        tf.TensorSpec((1, *_unboxed(each)), each.dtype, name=each.name) for each in model.inputs
+    ]
 
-    def predict(waveform: Any, length: Any) -> dict[str, Any]:
-        return {"logits": model([waveform, tf.reshape(length, (1, 1))], training=False)}
+    def predict(*inputs: Any) -> dict[str, Any]:
+        shaped = [tf.reshape(x, (1, -1)) for x in inputs]
+        answers: dict[str, Any] = model(shaped, training=False)
+        return answers
 
     archive = keras.export.ExportArchive()
     archive.track(model)
-    archive.add_endpoint(
-        name="predict",
-        fn=predict,
-        input_signature=[
-            tf.TensorSpec((1, samples), tf.float32, name="waveform"),
-            tf.TensorSpec((1,), tf.int32, name="length"),
-        ],
-    )
+    archive.add_endpoint(name="predict", fn=predict, input_signature=specs)
     with tempfile.TemporaryDirectory() as folder:
         archive.write_out(folder, verbose=False)
         converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=["predict"])
@@ -52,21 +49,39 @@ def export_litert(model: keras.Model, path: Path, *, int8: bool = False) -> None
         path.write_bytes(converter.convert())
 
 
+def _unboxed(symbol: Any) -> tuple[int, ...]:
+    """The shape of one example; a single number stands alone."""
+    shape = tuple(symbol.shape[1:])
+    return () if shape == (1,) else shape
+
+
 def agreement(model: keras.Model, path: Path, signals: list[NDArray[np.float32]]) -> float:
-    """Largest difference in any probability between Keras and a LiteRT file on `signals`."""
+    """Largest difference in any probability between Keras and a LiteRT file on `signals`.
+
+    For a model that takes a profile, that of the signal before serves.
+    """
     samples = model.inputs[0].shape[1]
-    runtime = LiteRT(path)
-    worst = 0.0
+    run = Interpreter(str(path)).get_signature_runner("predict")
+    worst, profile = 0.0, None
     for signal in signals:
         window = np.zeros((1, samples), np.float32)
         window[0, : len(signal)] = signal[:samples]
-        length = np.array([min(len(signal), samples)], np.int32)
-        expected = keras.ops.softmax(model([window, length[:, None]], training=False))
-        got = keras.ops.softmax(runtime.logits(window, length))
-        difference = float(np.abs(np.asarray(expected) - np.asarray(got)).max())
+        values = {"waveform": window, "length": np.array([min(len(signal), samples)], np.int32)}
+        if len(model.inputs) > 2:
+            size = model.inputs[2].shape[1]
+            values["profile"] = np.zeros((1, size), np.float32) if profile is None else profile
+            values["count"] = np.array([profile is not None], np.float32)
+        expected = model([values[each.name].reshape(1, -1) for each in model.inputs])
+        got = run(**values)
+        profile = got.get("functionals")
+        difference = np.abs(_probabilities(expected) - _probabilities(got)).max()
         # Unlike max(), this keeps a NaN, which the check then refuses.
         worst = float(np.maximum(worst, difference))
     return worst
+
+
+def _probabilities(answers: dict[str, Any]) -> NDArray[np.float32]:
+    return np.asarray(keras.ops.softmax(answers["logits"]))
 
 
 def check(

@@ -5,6 +5,7 @@ et al. 2016, "The Geneva Minimalistic Acoustic Parameter Set", doi:10.1109/TAFFC
 Everything is computed from the log-mel and the power spectrum with operations that LiteRT has.
 """
 
+import math
 from typing import Any
 
 import keras
@@ -12,7 +13,7 @@ import librosa
 import numpy as np
 from keras import ops
 
-from ser_core.lab.stft import Spectral
+from ser_core.lab.features import SMALLEST_POWER, LogMel
 
 LOWEST, HIGHEST = 60.0, 500.0
 """Hz between which the fundamental frequency of a voice is looked for."""
@@ -29,51 +30,57 @@ register = keras.saving.register_keras_serializable(package="ser")
 
 
 @register
-class Pitch(Spectral):
-    """Fundamental frequency and voicing of each frame: `(batch, samples)` -> `(batch, frames, 2)`.
+class VoiceFeatures(LogMel):
+    """Log-mel in dB, fundamental frequency and voicing of each frame, from one spectrum.
 
+    `(batch, samples)` -> log-mel `(batch, frames, n_mels)` and pitch `(batch, frames, 2)`.
     The autocorrelation is the power spectrum times a matrix of cosines (Wiener-Khinchin); divided
     by that of the window (Boersma 1993, "Accurate short-term analysis of the fundamental
     frequency"), its highest peak between 60 and 500 Hz gives octaves above 60 Hz, and its height
     the voicing, 0 to 1.
     """
 
-    settings = (*Spectral.settings, "sampling_rate")
-
-    def __init__(
-        self,
-        sampling_rate: int = 16_000,
-        n_fft: int = 1024,
-        hop: int = 256,
-        *,
-        pad_mode: Any = "reflect",
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(n_fft, hop, pad_mode=pad_mode, **kwargs)
-        self.sampling_rate, self.width = sampling_rate, 2
-        lags = np.arange(int(sampling_rate / HIGHEST), int(sampling_rate / LOWEST) + 1)
-        bins = np.arange(1 + n_fft // 2)
-        used = bins * sampling_rate / n_fft <= PITCH_BAND
-        cosines = np.cos(2 * np.pi * np.outer(np.append(lags, 0), bins) / n_fft) * used
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        rate = self.sampling_rate
+        lags = np.arange(int(rate / HIGHEST), int(rate / LOWEST) + 1)
+        bins = np.arange(1 + self.n_fft // 2) if self._dft is None else self._dft.bins
+        used = np.flatnonzero(bins * rate / self.n_fft <= PITCH_BAND)
+        angles = 2 * np.pi * np.outer(np.append(lags, 0), bins[used]) / self.n_fft
         window = np.asarray(self._window, np.float64)
-        own = np.fft.irfft(np.abs(np.fft.rfft(window, 2 * n_fft)) ** 2)
-        self._cosines = cosines.astype(np.float32)
+        own = np.fft.irfft(np.abs(np.fft.rfft(window, 2 * self.n_fft)) ** 2)
+        self._used = used
+        self._cosines = np.cos(angles).astype(np.float32)
         self._window_share = (own[lags] / own[0]).astype(np.float32)[:, None]
-        self._octaves = np.log2(sampling_rate / lags / LOWEST).astype(np.float32)
+        self._octaves = np.log2(rate / lags / LOWEST).astype(np.float32)[:, None]
+        filters = self._filters if self._dft is None else self._filters[:, bins]
+        self._bands = np.ascontiguousarray(filters)
 
-    def call(self, signal: Any) -> Any:
-        correlation = self.weighted(self._cosines, signal)
-        energy = correlation[:, -1:, :]
-        relative = correlation[:, :-1, :] / (ops.maximum(energy, 1e-9) * self._window_share)
-        # Longer lags repeat the peak of the period: of two equals the shorter is meant.
-        above = ops.reshape(self._octaves, (-1, 1))
-        preferred = relative + 0.02 * above
+    def call(self, signal: Any) -> tuple[Any, Any]:
+        spectrum = self._power(signal)
+        decibels = (
+            10.0
+            / math.log(10.0)
+            * ops.log(ops.maximum(ops.matmul(self._bands, spectrum), SMALLEST_POWER))
+        )
+        low = ops.take(spectrum, self._used, axis=1)
+        return ops.transpose(decibels, (0, 2, 1)), self._pitch(ops.matmul(self._cosines, low))
+
+    def _pitch(self, correlation: Any) -> Any:
+        energy = ops.maximum(correlation[:, -1:, :], 1e-9)
+        relative = correlation[:, :-1, :] / (energy * self._window_share)
+        # Multiples of the period repeat its peak: of two equals the shorter is meant.
+        preferred = relative + 0.02 * self._octaves
         best = ops.max(preferred, axis=1, keepdims=True)
         # A sum over the peak instead of an argmax, which LiteRT lacks here.
         peak = ops.cast(ops.greater_equal(preferred, best), "float32")
-        octaves = ops.sum(peak * above, axis=1) / ops.sum(peak, axis=1)
+        octaves = ops.sum(peak * self._octaves, axis=1) / ops.sum(peak, axis=1)
         voicing = ops.clip(ops.squeeze(best, 1) - 0.02 * octaves, 0.0, 1.0)
         return ops.stack([octaves, voicing], axis=-1)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        batch, frames, bands = super().compute_output_shape(input_shape)
+        return (batch, frames, bands), (batch, frames, 2)
 
 
 @register

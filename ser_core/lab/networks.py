@@ -8,6 +8,9 @@ from keras import layers
 
 from ser_core.lab.pooling import AttentiveStatistics, DownsampleMask
 
+NETWORK, EMBEDDING = "network", "embedding"
+"""Names of a network and of its layer that says in a few hundred numbers what it heard."""
+
 Network = Callable[[tuple[int | None, int], int], keras.Model]
 
 
@@ -39,9 +42,9 @@ def residual_cnn(
     x = layers.Dense(embedding, use_bias=False)(x)
     x = layers.BatchNormalization()(x)
     x = layers.ReLU()(x)
-    x = AttentiveStatistics()([x, step])
+    x = AttentiveStatistics(name=EMBEDDING)([x, step])
     x = layers.Dropout(dropout)(x)
-    return keras.Model([spectrum, mask], layers.Dense(classes, name="logits")(x))
+    return keras.Model([spectrum, mask], layers.Dense(classes, name="logits")(x), name=NETWORK)
 
 
 def _convolution(x: Any, width: int, strides: int = 1) -> Any:

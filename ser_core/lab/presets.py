@@ -11,8 +11,12 @@ from numpy.typing import NDArray
 from ser_core.emotions import EMOTIONS_7, EMOTIONS_8
 from ser_core.lab import networks
 from ser_core.lab.features import LogMel
+from ser_core.lab.functionals import Functionals, VoiceFeatures
 from ser_core.lab.pooling import FrameMask, LevelNormalisation, Trimmed
 from ser_core.lab.spectral import SpectralAugmentation
+
+LOGITS, FUNCTIONALS = "logits", "functionals"
+"""Names of what a model answers."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,8 @@ class Preset:
     options: dict[str, Any] = field(default_factory=dict)
     schedule: Schedule = Schedule()
     augmentation: SpectralAugmentation = field(default_factory=SpectralAugmentation)
+    relative: bool = False
+    """The answer is given relative to a speaker's profile; see `ser_core.lab.relative`."""
 
     @property
     def samples(self) -> int:
@@ -70,43 +76,89 @@ class Preset:
         edges = librosa.mel_frequencies(self.bands + 2, fmin=self.fmin, fmax=self.fmax)
         return np.asarray(edges[1:-1], np.float64)
 
+    @property
+    def front(self) -> dict[str, Any]:
+        """Arguments of the layers on the spectrum."""
+        return {
+            "sampling_rate": self.sampling_rate,
+            "n_fft": self.n_fft,
+            "hop": self.hop_length,
+            "n_mels": self.bands,
+            "fmin": self.fmin,
+            "fmax": self.fmax,
+        }
+
     def log_mel(self) -> LogMel:
         """The layer from waveform `(batch, samples)` to log-mel `(batch, frames, bands)` in dB."""
-        return LogMel(
-            sampling_rate=self.sampling_rate,
-            n_fft=self.n_fft,
-            hop=self.hop_length,
-            n_mels=self.bands,
-            fmin=self.fmin,
-            fmax=self.fmax,
-            name="log_mel",
-        )
+        return LogMel(**self.front, name="log_mel")
 
     def build(self) -> keras.Model:
-        """The part that learns: log-mel in dB and its mask -> logits."""
+        """The part that is fitted first: log-mel in dB and its mask -> logits."""
         decibels = keras.Input((self.frames, self.bands), name="decibels")
         mask = keras.Input((self.frames,), name="mask")
-        normalised = LevelNormalisation(per_band=self.per_band)([decibels, mask])
         network = getattr(networks, self.network)(
             (self.frames, self.bands), len(self.emotions), **self.options
         )
-        return keras.Model([decibels, mask], network([normalised, mask]), name=self.name)
+        return keras.Model([decibels, mask], network([self._level(decibels, mask), mask]))
 
     def whole(self, trained: keras.Model) -> keras.Model:
         """Waveform `(batch, samples)` and length `(batch, 1)` in samples -> logits."""
-        waveform = keras.Input((self.samples,), name="waveform")
-        length = keras.Input((1,), dtype="int32", name="length")
+        waveform, length = self._inputs()
         mask = FrameMask(self.frames, self.hop_length)(length)
         decibels = self.log_mel()(Trimmed()([waveform, length]))
-        logits = trained([decibels, mask])
-        return keras.Model([waveform, length], logits, name=self.name)
+        return keras.Model([waveform, length], {LOGITS: trained([decibels, mask])})
+
+    def describer(self, trained: keras.Model) -> keras.Model:
+        """Waveform and length -> all that is known of a window, `(batch, k)`.
+
+        That is its functionals, and beside them the embedding of the `trained` network.
+        """
+        waveform, length = self._inputs()
+        mask = FrameMask(self.frames, self.hop_length)(length)
+        # The DFT by products is LiteRT's faster one at this size.
+        decibels, pitch = VoiceFeatures(**self.front, method="dft")(Trimmed()([waveform, length]))
+        functionals = Functionals(self.bands, self.frames)([decibels, pitch, mask])
+        network = trained.get_layer(networks.NETWORK)
+        embedder = keras.Model(
+            network.inputs, network.get_layer(networks.EMBEDDING).output, name="embedder"
+        )
+        embedding = embedder([self._level(decibels, mask), mask])
+        described = keras.layers.Concatenate()([functionals, embedding])
+        return keras.Model([waveform, length], described, name="describer")
+
+    def whole_relative(self, describer: keras.Model, relative: keras.Model) -> keras.Model:
+        """Waveform, length, profile `(batch, k)` and its count `(batch, 1)` -> logits, functionals.
+
+        What `relative` is given as functionals is all that `describer` knows of the window.
+        """
+        waveform, length = self._inputs()
+        profile = keras.Input((describer.output_shape[-1],), name="profile")
+        count = keras.Input((1,), name="count")
+        described = describer([waveform, length])
+        logits = relative([described, profile, count])
+        return keras.Model(
+            [waveform, length, profile, count], {LOGITS: logits, FUNCTIONALS: described}
+        )
+
+    def _inputs(self) -> tuple[Any, Any]:
+        waveform = keras.Input((self.samples,), name="waveform")
+        return waveform, keras.Input((1,), dtype="int32", name="length")
+
+    def _level(self, decibels: Any, mask: Any) -> Any:
+        return LevelNormalisation(per_band=self.per_band)([decibels, mask])
 
 
-DEFAULT = Preset("residual-cnn")
+PLAIN = Preset("residual-cnn")
+DEFAULT = replace(PLAIN, name="relative-cnn", relative=True)
 
 PRESETS = {
     preset.name: preset
-    for preset in (DEFAULT, replace(DEFAULT, name="residual-cnn-8", emotions=EMOTIONS_8))
+    for preset in (
+        DEFAULT,
+        replace(DEFAULT, name="relative-cnn-8", emotions=EMOTIONS_8),
+        PLAIN,
+        replace(PLAIN, name="residual-cnn-8", emotions=EMOTIONS_8),
+    )
 }
 """Every preset by name, as `ser train --preset` takes it."""
 

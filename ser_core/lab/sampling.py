@@ -95,13 +95,12 @@ def mixed(
     alpha: float,
     rng: np.random.Generator,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-    """Mixup in power, each clip's loudest point at the same level (arXiv:1710.09412)."""
+    """Mixup of log-mels, each clip's loudest point at the same level (arXiv:1710.09412)."""
     share = rng.beta(alpha, alpha, (len(x), 1)).astype(np.float32)
     share = np.maximum(share, 1 - share)
     other = rng.permutation(len(x))
     relative = x - x.max(axis=(1, 2), keepdims=True)
-    gain = 4.343 * np.log(share + 1e-6)[:, :, None]
-    other_gain = 4.343 * np.log(1 - share + 1e-6)[:, :, None]
-    both = np.logaddexp((relative + gain) / 4.343, (relative[other] + other_gain) / 4.343) * 4.343
+    weight = share[:, :, None]
+    both = weight * relative + (1 - weight) * relative[other]
     label = share * y + (1 - share) * y[other]
-    return both.astype(np.float32), np.maximum(mask, mask[other]), label.astype(np.float32)
+    return both, np.maximum(mask, mask[other]), label

@@ -192,7 +192,9 @@ class _Judge(keras.callbacks.Callback):  # type: ignore[misc]
         self.model.set_weights(self.so_far.average)
         predicted = logits(self.model, self.preset, self.valid).argmax(axis=1)
         corpora = uar_by_corpus(self.valid.corpora, self.valid.labels, predicted)
-        mean = float(np.mean(list(corpora.values())))
+        # A corpus of one validation speaker says little: its weight is the root of its size.
+        sizes = [self.valid.corpora.count(name) for name in corpora]
+        mean = float(np.average(list(corpora.values()), weights=np.sqrt(sizes)))
         if mean > max((past["uar"] for past in history), default=-1.0):
             self.checkpoints.save_best(self.model)
         self.model.set_weights(trained)

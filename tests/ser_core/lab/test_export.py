@@ -74,24 +74,20 @@ def test_sounds_longer_than_the_window_are_compared_by_their_beginning(
     assert agreement(model, trained.bundle / "model.tflite", [noise(4.0)]) < 1e-4
 
 
-class Answers:
-    """A runtime with one answer."""
-
-    answer: Any = None
-
-    def __init__(self, path: Path) -> None:
-        pass
-
-    def logits(self, windows: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-        return np.array([self.answer], np.float32)
-
-
 @pytest.mark.parametrize("answer", [[np.nan] * 7, [9.0, 0, 0, 0, 0, 0, 0]])
 def test_a_file_that_answers_otherwise_is_refused(
     monkeypatch: pytest.MonkeyPatch, answer: list[float]
 ) -> None:
-    monkeypatch.setattr(Answers, "answer", answer)
-    monkeypatch.setattr(export, "LiteRT", Answers)
+    class Answers:
+        """An interpreter with one answer."""
+
+        def __init__(self, path: str) -> None:
+            pass
+
+        def get_signature_runner(self, name: str) -> Any:
+            return lambda **inputs: {"logits": np.array([answer], np.float32)}
+
+    monkeypatch.setattr(export, "Interpreter", Answers)
     whole = SMALL.whole(SMALL.build())
     with pytest.raises(ExportError, match=r"x\.tflite differs from Keras by (nan|0\.\d+), more"):
         check(whole, Path("x.tflite"), SIGNALS[:1], 0.3)

@@ -54,7 +54,7 @@ def test_the_whole_model_hears_what_the_network_was_trained_on() -> None:
     mask = np.zeros((1, SMALL.frames), np.float32)
     mask[0, : -(-len(signal) // 256)] = 1
     expected = trained([decibels, mask])
-    answer = SMALL.whole(trained)([window, np.array([[len(signal)]], np.int32)])
+    answer = SMALL.whole(trained)([window, np.array([[len(signal)]], np.int32)])["logits"]
     np.testing.assert_allclose(answer, expected, atol=1e-6)
 
 
@@ -65,6 +65,6 @@ def test_what_lies_after_the_sound_does_not_count() -> None:
     for filling in (0.0, 0.5, np.nan):
         window = np.full((1, SMALL.samples), filling, np.float32)
         window[0, : len(signal)] = signal
-        answers.append(np.asarray(whole([window, np.array([[len(signal)]], np.int32)])))
+        answers.append(np.asarray(whole([window, np.array([[len(signal)]], np.int32)])["logits"]))
     np.testing.assert_array_equal(answers[1], answers[0])
     np.testing.assert_array_equal(answers[2], answers[0])

@@ -1,0 +1,146 @@
+"""The network that hears an utterance only relative to what is normal for its speaker."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers, ops
+from numpy.typing import NDArray
+
+from ser_core.lab.sampling import balanced_probabilities
+from ser_core.profile import Norm
+
+register = keras.saving.register_keras_serializable(package="ser")
+
+SHRINKAGE = 2.0
+"""The population's mean counts as this many recordings beside those of the speaker."""
+MOST_REFERENCES = 10
+NO_REFERENCE = 0.3
+"""How often training gives no reference, and judges against the population's mean."""
+ONLY_NEUTRAL = 0.2
+"""How often the references are all neutral: a profile is often made of ordinary talk."""
+FURTHEST = 6.0
+"""Standard deviations at which a functional is cut off."""
+
+
+@register
+class RelativeToProfile(layers.Layer):  # type: ignore[misc]
+    """Functionals `(batch, k)` in standard deviations from what is normal for the speaker.
+
+    Beside them come the speaker's profile `(batch, k)`, the mean functionals of reference
+    recordings, and their count `(batch, 1)`. Normal is the profile shrunk towards the population's
+    mean, as the posterior mean of a normal distribution is; with a count of 0 it is that mean.
+    """
+
+    def __init__(self, mean: Sequence[float], spread: Sequence[float], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.mean, self.spread = list(mean), list(spread)
+        self._mean = np.asarray(mean, np.float32)
+        self._scale = (1.0 / np.asarray(spread, np.float32)).astype(np.float32)
+
+    def call(self, inputs: Any) -> Any:
+        functionals, profile, count = inputs
+        count = ops.maximum(count, 0.0)
+        share = count / (count + SHRINKAGE)
+        # Where nothing counts, whatever stands in the profile must not be looked at.
+        known = ops.where(ops.greater(count, 0), profile, self._mean)
+        normal = self._mean + share * (known - self._mean)
+        return ops.clip((functionals - normal) * self._scale, -FURTHEST, FURTHEST)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "mean": self.mean, "spread": self.spread}
+
+
+def relative_network(
+    norm: Norm, classes: int, width: int = 256, dropout: float = 0.4
+) -> keras.Model:
+    """Functionals, profile and count -> logits."""
+    size = len(norm.mean)
+    functionals = keras.Input((size,), name="functionals")
+    profile = keras.Input((size,), name="profile")
+    count = keras.Input((1,), name="count")
+    x = RelativeToProfile(norm.mean.tolist(), norm.spread.tolist())([functionals, profile, count])
+    x = layers.GaussianNoise(0.1)(layers.Dropout(0.1)(x))
+    for units in (width, width // 2):
+        x = layers.Activation("gelu")(layers.BatchNormalization()(layers.Dense(units)(x)))
+        x = layers.Dropout(dropout)(x)
+    return keras.Model([functionals, profile, count], layers.Dense(classes)(x), name="relative")
+
+
+@dataclass(frozen=True)
+class Described:
+    """Functionals of utterances, and who speaks in them."""
+
+    functionals: NDArray[np.float32]
+    """`(variants, utterances, k)`; the first variant is the recording as it is."""
+    labels: NDArray[np.int64]
+    corpora: Sequence[str]
+    speakers: Sequence[str]
+    neutral: NDArray[np.bool_]
+    """Which utterances are ordinary talk."""
+
+    def norm(self) -> Norm:
+        """Population mean (each speaker counts the same) and spread around speakers' means."""
+        clean = self.functionals[0]
+        means = {speaker: clean[rows].mean(axis=0) for speaker, rows in self.by_speaker().items()}
+        centred = clean - np.array([means[speaker] for speaker in self.speakers])
+        mean = np.mean(list(means.values()), axis=0)
+        return Norm(mean.astype(np.float32), (centred.std(axis=0) + 1e-3).astype(np.float32))
+
+    def by_speaker(self) -> dict[str, NDArray[np.int64]]:
+        """Rows of each speaker."""
+        rows: dict[str, list[int]] = defaultdict(list)
+        for row, speaker in enumerate(self.speakers):
+            rows[speaker].append(row)
+        return {speaker: np.array(found) for speaker, found in rows.items()}
+
+
+class References:
+    """Draws recordings of the same speaker, never the one that is judged."""
+
+    def __init__(self, data: Described, seed: int) -> None:
+        self.data, self.rng = data, np.random.default_rng(seed)
+        self.rows = data.by_speaker()
+
+    def profile(self, row: int, count: int, variant: int = 0) -> tuple[NDArray[np.float32], int]:
+        """Mean functionals of up to `count` others, and how many there were."""
+        data = self.data
+        others = self.rows[data.speakers[row]]
+        others = others[others != row]
+        if self.rng.random() < ONLY_NEUTRAL and data.neutral[others].any():
+            others = others[data.neutral[others]]
+        count = min(count, len(others))
+        if not count:
+            return np.zeros(data.functionals.shape[2], np.float32), 0
+        chosen = self.rng.choice(others, count, replace=False)
+        return data.functionals[variant, chosen].mean(axis=0), count
+
+
+def fit_relative(
+    data: Described, classes: int, *, seed: int = 0, steps: int = 3000, batch: int = 128
+) -> keras.Model:
+    """Fit the relative network with 0 to 10 random references in training."""
+    keras.utils.set_random_seed(seed)
+    model = relative_network(data.norm(), classes)
+    rate = keras.optimizers.schedules.CosineDecay(1e-4, steps - 200, 0.0, None, 3e-3, 200)
+    model.compile(
+        keras.optimizers.AdamW(rate, weight_decay=0.02, global_clipnorm=5.0),
+        keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1),
+    )
+    references = References(data, seed)
+    rng = references.rng
+    probabilities = balanced_probabilities(data.corpora, data.labels)
+    hot = np.eye(classes, dtype=np.float32)[data.labels]
+    for _ in range(steps):
+        rows = rng.choice(len(data.labels), batch, p=probabilities)
+        variants = rng.integers(len(data.functionals), size=batch)
+        counts = rng.integers(1, MOST_REFERENCES + 1, size=batch)
+        counts[rng.random(batch) < NO_REFERENCE] = 0
+        drawn = [references.profile(*each) for each in zip(rows, counts, variants, strict=True)]
+        profiles = np.array([profile for profile, _ in drawn])
+        found = np.array([[count] for _, count in drawn], np.float32)
+        model.train_on_batch((data.functionals[variants, rows], profiles, found), hot[rows])
+    return model
