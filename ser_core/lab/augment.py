@@ -1,5 +1,7 @@
 """Changes to a waveform that leave its emotion: `func(signal, sampling_rate, rng)`."""
 
+from typing import Any
+
 import numpy as np
 import soxr
 from numpy.typing import NDArray
@@ -45,6 +47,5 @@ def telephone(signal: Signal, sampling_rate: int, rng: Generator) -> Signal:
     return np.fft.irfft(spectrum, len(signal)).astype(np.float32)
 
 
-def _frequencies(signal: Signal, sampling_rate: int) -> NDArray[np.float64]:
-    frequencies: NDArray[np.float64] = np.fft.rfftfreq(len(signal), 1 / sampling_rate)
-    return frequencies
+def _frequencies(signal: Signal, sampling_rate: int) -> NDArray[np.floating[Any]]:
+    return np.fft.rfftfreq(len(signal), 1 / sampling_rate)
