@@ -1,0 +1,231 @@
+import ast
+import io
+import json
+import subprocess
+import sys
+import threading
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from email.utils import formatdate
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from time import time
+from typing import Any
+
+import pytest
+from ser_client import Client, ServiceError
+
+from tests.api.live import ROOT, Server
+from tests.sounds import encode, silence, voice
+
+WAV = encode(voice(3.0))
+
+
+@pytest.fixture
+def client(live: Server) -> Iterator[Client]:
+    with Client(f"http://127.0.0.1:{live.port}") as client:
+        yield client
+
+
+def test_a_recording_is_judged(client: Client, tmp_path: Path) -> None:
+    path = tmp_path / "voice.wav"
+    path.write_bytes(WAV)
+    prediction = client.predict(path)
+    assert prediction.emotion == max(
+        prediction.probabilities, key=prediction.probabilities.__getitem__
+    )
+    assert prediction.confidence == prediction.probabilities[prediction.emotion]
+    assert prediction.duration == 3.0
+    assert prediction.segments == ()
+    assert prediction.profile is None
+    assert prediction.answer["model"]["name"] == "default"
+    assert client.predict(WAV) == client.predict(io.BytesIO(WAV)) == prediction
+
+
+def test_parameters_reach_the_service(client: Client) -> None:
+    prediction = client.predict(encode(voice(6.0)), timeline=True, top=2, model="default")
+    assert len(prediction.probabilities) == 2
+    assert [(each.start, each.end) for each in prediction.segments] == [
+        (0.0, 3.0),
+        (1.5, 4.5),
+        (3.0, 6.0),
+    ]
+
+
+def test_a_refusal_says_what_is_wrong(client: Client) -> None:
+    with pytest.raises(ServiceError, match=r"^Silent recording \(422\)\. ") as caught:
+        client.predict(encode(silence()))
+    assert (caught.value.status, caught.value.kind) == (422, "silent")
+    assert caught.value.request_id
+    with pytest.raises(ServiceError) as caught:
+        client.predict(WAV, top="all")
+    assert caught.value.problem["parameter"] == "top"
+
+
+def test_one_connection_serves_several_requests_also_after_an_error(client: Client) -> None:
+    with pytest.raises(ServiceError):
+        client.predict(b"no sound")
+    assert client.models()[0]["name"] == "default"
+    assert client.predict(WAV).duration == 3.0
+
+
+class Scripted(BaseHTTPRequestHandler):
+    """Answers with what the test wrote down, one after the other."""
+
+    protocol_version = "HTTP/1.1"
+    script: list[tuple[int, dict[str, str], Any]]
+    seen: list[tuple[str, str, Any]]
+
+    def do_GET(self) -> None:
+        self.seen.append((self.command, self.path, self.headers))
+        status, headers, value = self.script.pop(0)
+        if status == 0:  # the connection breaks
+            self.close_connection = True
+            return
+        body = value if isinstance(value, bytes) else json.dumps(value).encode()
+        self.send_response(status)
+        for name, text in {**headers, "Content-Length": str(len(body))}.items():
+            self.send_header(name, text)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args: Any) -> None:
+        """Nothing."""
+
+
+@contextmanager
+def scripted(*script: tuple[int, dict[str, str], Any]) -> Iterator[tuple[str, list[Any]]]:
+    """The address of a server with that script, and the requests that it saw."""
+    handler = type("Handler", (Scripted,), {"script": list(script), "seen": []})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}", handler.seen  # type: ignore[attr-defined]
+        finally:
+            server.shutdown()
+
+
+@pytest.fixture
+def naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Seconds that the client would have waited."""
+    waited: list[float] = []
+    monkeypatch.setattr("ser_client.time.sleep", waited.append)
+    return waited
+
+
+FULL = {"type": "/problems/overloaded", "title": "Overloaded", "status": 503, "detail": "Full."}
+MODELS = (200, {}, {"models": [{"name": "default"}]})
+
+
+def test_a_full_service_is_asked_again_when_it_says(naps: list[float]) -> None:
+    script = [(503, {"Retry-After": "3"}, FULL), (429, {"Retry-After": "7"}, FULL), MODELS]
+    with scripted(*script) as (url, seen), Client(url) as client:
+        assert client.models() == [{"name": "default"}]
+    assert naps == [3.0, 7.0]
+    assert len(seen) == 3
+
+
+def test_retry_after_may_be_a_date(naps: list[float]) -> None:
+    later = formatdate(time() + 20, usegmt=True)
+    with scripted((503, {"Retry-After": later}, FULL), MODELS) as (url, _), Client(url) as client:
+        client.models()
+    assert naps == [pytest.approx(20, abs=3)]
+
+
+def test_a_broken_connection_is_made_again(naps: list[float]) -> None:
+    with scripted(MODELS, (0, {}, b""), MODELS) as (url, seen), Client(url) as client:
+        assert client.models() == client.models()
+    assert len(seen) == 3
+    assert len(naps) == 1
+    assert 0.1 <= naps[0] <= 0.2
+
+
+def test_waits_grow_where_the_service_names_none(naps: list[float]) -> None:
+    with scripted(*[(502, {}, b"<html>")] * 4, MODELS) as (url, _), Client(url) as client:
+        client.models()
+    assert all(0.1 * 2**i <= nap <= 0.2 * 2**i for i, nap in enumerate(naps))
+    assert len(naps) == 4
+
+
+def test_patience_ends(naps: list[float]) -> None:
+    with (
+        scripted((503, {"Retry-After": "60"}, FULL)) as (url, _),
+        Client(url, patience=10) as client,
+        pytest.raises(ServiceError, match=r"Overloaded \(503\)\. Full\.") as caught,
+    ):
+        client.models()
+    assert caught.value.kind == "overloaded"
+    assert naps == []
+
+
+def test_a_service_that_is_not_there_is_an_oserror() -> None:
+    with pytest.raises(ConnectionRefusedError):
+        Client("http://127.0.0.1:1", patience=0).models()
+
+
+def test_what_does_not_pass_is_not_tried_again(naps: list[float]) -> None:
+    for status in (400, 401, 413, 422, 500):
+        with scripted((status, {"Retry-After": "1"}, FULL)) as (url, seen), Client(url) as client:
+            with pytest.raises(ServiceError):
+                client.models()
+            assert len(seen) == 1
+    assert naps == []
+
+
+def test_a_proxys_page_is_an_error_without_details() -> None:
+    with (
+        scripted((404, {}, b"<html>Not here</html>")) as (url, _),
+        Client(url) as client,
+        pytest.raises(ServiceError, match=r"No answer of the service \(404\)") as caught,
+    ):
+        client.models()
+    assert caught.value.kind == "about:blank"
+
+
+def test_the_key_is_sent_and_the_service_may_be_below_a_path() -> None:
+    with (
+        scripted(MODELS, MODELS) as (url, seen),
+        Client(f"{url}/speech/", key="k1") as below,
+        Client(url) as client,
+    ):
+        below.models()
+        client.models()
+    (_, path, headers), (_, _, without) = seen
+    assert path == "/speech/models"
+    assert headers["Authorization"] == "Bearer k1"
+    assert "Authorization" not in without
+
+
+@pytest.mark.parametrize("url", ["localhost:8000", "ftp://host", "http://", ""])
+def test_what_is_no_address_is_refused(url: str) -> None:
+    with pytest.raises(ValueError, match="no address"):
+        Client(url)
+
+
+def test_the_client_needs_nothing_but_python() -> None:
+    tree = ast.parse((ROOT / "client/ser_client/__init__.py").read_text())
+    modules = {
+        alias.name.partition(".")[0]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import)
+        for alias in node.names
+    } | {
+        (node.module or "").partition(".")[0]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+    }
+    assert modules <= sys.stdlib_module_names
+
+
+def test_the_client_is_a_package_of_its_own(tmp_path: Path) -> None:
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path],
+        cwd=ROOT / "client",
+        check=True,
+        capture_output=True,
+    )
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+    assert {"ser_client/__init__.py", "ser_client/py.typed"} <= set(names)
