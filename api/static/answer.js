@@ -45,6 +45,7 @@ export class AnswerView {
   say() {
     const { answer, clip, parts } = this;
     parts.title.textContent = clip.name;
+    parts.title.title = clip.name;
     parts.facts.textContent =
       `${seconds(answer.duration)} of sound, judged by ${answer.model.name} ${answer.model.version}`;
     parts.emotion.textContent = capital(answer.emotion);
@@ -109,8 +110,8 @@ export class AnswerView {
     parts.head.replaceChildren(cells("th", ["From", "To", "Emotion", ...emotions.map(capital)]));
     parts.rows.replaceChildren(...segments.map((each) => cells("td", [
       `${each.start.toFixed(1)} s`, `${each.end.toFixed(1)} s`,
-      each.speech === false ? "no voice" : each.emotion,
-      ...emotions.map((emotion) => percent(each.probabilities[emotion] ?? 0)),
+      each.emotion ?? "no voice",
+      ...emotions.map((emotion) => (each.probabilities ? percent(each.probabilities[emotion]) : "")),
     ])));
   }
 

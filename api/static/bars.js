@@ -1,6 +1,7 @@
 // Probabilities as bars, always in the model's order and in the emotions' own colours.
 
 import { element } from "./dom.js";
+import { likeliest } from "./moments.js";
 import { capital, paint, percent } from "./words.js";
 
 export class Bars {
@@ -12,10 +13,10 @@ export class Bars {
   }
 
   show(probabilities, marks = null) {
-    const best = Math.max(...Object.values(probabilities));
+    const best = likeliest(probabilities);
     for (const [emotion, { root, fill, mark, share }] of this.rows) {
       const probability = probabilities[emotion] ?? 0;
-      root.classList.toggle("best", probability === best && best > 0);
+      root.classList.toggle("best", emotion === best);
       fill.style.width = `${100 * probability}%`;
       share.textContent = percent(probability);
       mark.hidden = !marks;

@@ -20,8 +20,8 @@ export const json = (answer) => JSON.stringify(answer, null, 2);
 export function csv(answer, emotions) {
   const header = ["part", "start", "end", "emotion", "confidence", ...emotions];
   const line = (part, start, end, said) =>
-    [part, start, end, said.emotion, said.confidence,
-      ...emotions.map((emotion) => said.probabilities[emotion] ?? "")];
+    [part, start, end, said.emotion ?? "", said.confidence ?? "",
+      ...emotions.map((emotion) => said.probabilities?.[emotion] ?? "")];
   const lines = [
     header,
     line("recording", 0, answer.duration, answer),

@@ -16,8 +16,14 @@ export function momentAt(segments, time) {
   }
   if (!total) return null;
   for (const emotion of Object.keys(sums)) sums[emotion] /= total;
-  const emotion = Object.keys(sums).reduce((best, each) => (sums[each] > sums[best] ? each : best));
+  const emotion = likeliest(sums);
   return { emotion, confidence: sums[emotion], probabilities: sums };
+}
+
+// The first of the most probable emotions; undefined where there is none.
+export function likeliest(probabilities) {
+  const emotions = Object.keys(probabilities);
+  return emotions.find((each) => emotions.every((other) => probabilities[each] >= probabilities[other]));
 }
 
 // Stretches of one emotion: [{start, end, emotion or null}], to the given step in seconds.

@@ -9,6 +9,7 @@ import { History, Panel } from "./panel.js";
 import { Recorder } from "./recorder.js";
 import { SAMPLES, make } from "./samples.js";
 import { makeTabs } from "./tabs.js";
+import { Voice } from "./voice.js";
 import { encode } from "./wav.js";
 import { seconds } from "./words.js";
 
@@ -21,7 +22,7 @@ const named = () => (model() === models[0] ? {} : { model: model().name });
 
 const clips = new Clips({
   maxBytes: Number(byId("upload").dataset.maxBytes),
-  fields: () => ({ fields: { timeline: "true", ...named() }, voice: null }),
+  fields: () => ({ fields: { timeline: "true", ...named() }, voice: voice.token }),
 });
 const panel = new Panel(byId("answer"), byId("empty"), clips);
 new History({ section: byId("session"), list: byId("clips"), clear: byId("clear") }, clips);
@@ -79,10 +80,21 @@ const recorder = new Recorder(
   },
 );
 
+const judgeAgain = () => {
+  if (clips.selected?.state === "done") clips.again(clips.selected);
+};
+const voice = new Voice(
+  {
+    section: byId("voice"),
+    ...parts("voice", ["start", "stop", "forget", "use", "used", "meter", "hint", "note", "state"]),
+  },
+  { model, fields: named, onchange: judgeAgain },
+);
+
 const live = new Live(parts("live", ["start", "stop", "meter", "hint", "note"]), {
   view: makeLiveView(),
   window: model().window,
-  fields: named,
+  fields: () => (voice.token ? { ...named(), profile: voice.token } : named()),
   onstart: () => byId("answer").replaceChildren(live.view.root),
 });
 
@@ -98,9 +110,11 @@ makeTabs(byId("ways"), (tab) => {
 
 choice.addEventListener("change", () => {
   live.stop();
+  voice.stop();
   Object.assign(live, { view: makeLiveView(), window: model().window });
   byId("about-name").textContent = model().name;
-  if (clips.selected?.state === "done") clips.again(clips.selected);
+  voice.show();
+  judgeAgain();
 });
 byId("about").onclick = () => showCard(model().name);
 byId("limits").onclick = () => showCard(model().name);

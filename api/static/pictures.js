@@ -79,7 +79,8 @@ export function drawWaveform(canvas, { peaks, duration: heard }, duration) {
 // The likeliest emotion as a band with its name, the probabilities of all stacked under it.
 export function drawEmotions(canvas, segments, emotions, duration, offset = 0) {
   const { context, width, height } = surface(canvas);
-  const band = 22;
+  const { font, fontSize } = getComputedStyle(canvas);
+  const band = 1.7 * parseFloat(fontSize);
   const x = (time) => ((time - offset) / (duration - offset)) * width;
   const step = Math.max((duration - offset) / width, 1e-3);
   for (let column = 0; column < width; column += 1) {
@@ -97,7 +98,7 @@ export function drawEmotions(canvas, segments, emotions, duration, offset = 0) {
       top += part;
     }
   }
-  context.font = `600 13px ${getComputedStyle(canvas).fontFamily}`;
+  context.font = font;
   context.textBaseline = "middle";
   const shown = segments.filter((segment) => segment.end > offset);
   for (const { start, end, emotion } of stretches(shown, duration, step)) {

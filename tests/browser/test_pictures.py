@@ -122,14 +122,18 @@ def test_the_moments_are_a_table_as_well(page: Page) -> None:
 def test_moments_without_a_voice_say_so(open_page: Open) -> None:
     page = open_page()
     said = answer(windows=3)
-    for segment in said["segments"]:
-        segment["speech"] = segment["start"] == 0
+    for segment in said["segments"][1:]:
+        segment |= {"speech": False, "emotion": None, "confidence": None, "probabilities": None}
     Answers(page, said)
     upload(page, ("clip.wav", encode(voice(6.0))))
     expect(page.locator(".timeline")).to_have_attribute(
         "aria-label",
         "Emotions over time: 0.0 to 3.0 seconds angry, 3.0 to 6.0 seconds nobody speaks",
     )
+    page.get_by_text("The moments as a table").click()
+    assert page.locator("[data-part=rows] tr").nth(2).locator("td").all_inner_texts()[:4] == [
+        *("3.0 s", "6.0 s", "no voice", ""),
+    ]
 
 
 def test_a_sound_that_the_browser_cannot_read_is_judged_without_its_waveform(

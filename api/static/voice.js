@@ -1,0 +1,121 @@
+// "My normal voice": a few seconds of ordinary talk, against which later recordings are heard. What
+// the service makes of it is a short token; it stays in this browser.
+
+import { announce } from "./dom.js";
+import { Meter, obstacle, open } from "./microphone.js";
+import { predict } from "./service.js";
+import { encode, join } from "./wav.js";
+
+const SECONDS = 10;
+
+// parts: section, start, stop, forget, use, used, meter, hint, note, state
+// model(): the model that answers; onchange(): the voice was made, changed, put to use or not
+export class Voice {
+  constructor(parts, { model, fields, onchange }) {
+    Object.assign(this, { parts, model, fields, onchange });
+    this.meter = new Meter(parts.meter, parts.hint);
+    this.microphone = null;
+    parts.start.onclick = () => this.start();
+    parts.stop.onclick = () => this.stop();
+    parts.forget.onclick = () => this.forget();
+    parts.use.onchange = () => {
+      onchange();
+      this.show();
+    };
+    this.show();
+  }
+
+  // Tokens of one model mean nothing to another.
+  get place() {
+    return `normal-voice ${this.model().name} ${this.model().version}`;
+  }
+
+  get saved() {
+    return localStorage.getItem(this.place);
+  }
+
+  // The token to send along, or null.
+  get token() {
+    return this.model().profiles && this.parts.use.checked ? this.saved : null;
+  }
+
+  async start() {
+    if (this.microphone || this.opening) return;
+    this.opening = true;
+    this.complain("");
+    Object.assign(this, { blocks: [], samples: 0 });
+    try {
+      this.microphone = await open((block, level) => this.take(block, level), () => this.stop());
+      announce(`Recording your normal voice for ${SECONDS} seconds`);
+    } catch (problem) {
+      this.complain(problem.message);
+    } finally {
+      this.opening = false;
+    }
+    this.show();
+    if (this.microphone) this.parts.stop.focus();
+  }
+
+  take(block, level) {
+    if (!this.microphone) return;
+    this.meter.show(level);
+    this.blocks.push(block);
+    this.samples += block.length;
+    const left = SECONDS - this.samples / this.microphone.samplingRate;
+    if (left <= 0) this.finish();
+    else this.parts.state.textContent = `Talk as you always do: ${Math.ceil(left)} s to go.`;
+  }
+
+  stop() {
+    this.microphone?.close();
+    this.microphone = null;
+    this.meter.reset();
+    this.show();
+  }
+
+  async finish() {
+    const file = encode(join(this.blocks), this.microphone.samplingRate);
+    this.stop();
+    this.parts.state.textContent = "Listening to it…";
+    try {
+      const answer = await predict(file, "normal-voice.wav", { ...this.fields(), profile: "true" });
+      localStorage.setItem(this.place, answer.profile);
+      this.parts.use.checked = true;
+      announce("Your normal voice is saved in this browser");
+      this.onchange();
+    } catch (problem) {
+      this.complain(`${problem.title}. ${problem.message}`);
+    }
+    this.show();
+    this.parts.start.focus();
+  }
+
+  forget() {
+    localStorage.removeItem(this.place);
+    announce("Forgotten");
+    this.onchange();
+    this.show();
+  }
+
+  complain(text) {
+    this.parts.note.textContent = text;
+    this.parts.note.hidden = !text;
+  }
+
+  show() {
+    const { parts, saved, microphone } = this;
+    parts.section.hidden = !this.model().profiles;
+    parts.start.hidden = Boolean(microphone);
+    parts.start.disabled = Boolean(obstacle());
+    parts.stop.hidden = !microphone;
+    parts.meter.parentElement.hidden = !microphone;
+    parts.forget.hidden = !saved || Boolean(microphone);
+    parts.used.hidden = !saved;
+    parts.start.textContent = saved ? "Record anew" : `Record ${SECONDS} seconds`;
+    if (microphone) return;
+    parts.state.textContent = obstacle() ?? (saved
+      ? "Saved in this browser, as numbers and not as sound."
+      : "Ten seconds of ordinary talk sharpen every later answer: the service then hears how you "
+        + "differ from yourself. What it makes of them stays in this browser, as numbers.");
+  }
+}
