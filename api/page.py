@@ -57,9 +57,7 @@ def _describe(bundle: Bundle) -> dict[str, Any]:
 
 
 def _restrict(response: Response) -> Response:
-    ancestors = current_app.config["SETTINGS"].frame_ancestors
-    policy = POLICY.replace("frame-ancestors 'none'", f"frame-ancestors {ancestors}")
-    response.headers["Content-Security-Policy"] = policy
+    response.headers["Content-Security-Policy"] = POLICY
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Referrer-Policy"] = "no-referrer"
     if request.endpoint == "page.index":
