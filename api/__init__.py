@@ -4,8 +4,23 @@ from typing import Any
 
 from flask import Flask
 from flask.json.provider import DefaultJSONProvider
+from werkzeug.middleware.proxy_fix import ProxyFix
 
-from api import contract, docs, logs, overload, page, predict, problems, status, upload
+from api import (
+    contract,
+    docs,
+    headers,
+    keys,
+    limits,
+    logs,
+    metrics,
+    overload,
+    page,
+    predict,
+    problems,
+    status,
+    upload,
+)
 from api.models import Models
 from api.settings import SettingError, Settings
 
@@ -34,13 +49,21 @@ def create_app(settings: Settings | None = None, models: Models | None = None) -
     """
     settings = settings or Settings.from_environment()
     app = Flask(__name__)
+    if settings.trusted_proxies:
+        app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
+            app.wsgi_app, x_for=settings.trusted_proxies, x_proto=settings.trusted_proxies
+        )
     app.config["SETTINGS"] = settings
     app.json = _Json(app)
     if settings.access_log:
         logs.init_app(app)
+    metrics.init_app(app)
     problems.init_app(app)
     upload.init_app(app, settings.max_bytes, settings.max_files)
+    headers.init_app(app)
     overload.init_app(app)
+    keys.init_app(app, settings.api_keys)
+    limits.init_app(app, settings.rate_limit, settings.redis_url)
     page.init_app(app)
     app.register_blueprint(predict.blueprint)
     app.register_blueprint(status.blueprint)

@@ -1,9 +1,13 @@
 """How gunicorn serves: `gunicorn --config python:api.gunicorn_config "api:create_app()"`."""
 
 import ctypes
+import os
+import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
+from api.metrics import FOLDER
 from api.settings import SettingError, Settings
 from ser_core.bundle import Bundle, BundleError
 
@@ -30,6 +34,8 @@ keepalive = 75  # longer than a load balancer's 60 s, so that it never reuses a 
 worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
 control_socket_disable = True
 
+_made: dict[str, str] = {}
+
 
 def on_starting(server: Any) -> None:
     """Stop with one clear line, before any worker starts, if a bundle cannot be served."""
@@ -38,6 +44,22 @@ def on_starting(server: Any) -> None:
             Bundle.load(name)
     except BundleError as e:
         raise SystemExit(f"ser: {e}") from e
+    if not os.environ.get(FOLDER):
+        folder = tempfile.mkdtemp(prefix="ser-metrics-", dir=worker_tmp_dir)
+        os.environ[FOLDER] = _made["metrics"] = folder
+
+
+def child_exit(server: Any, worker: Any) -> None:
+    """Stop counting what a worker that is gone had in its hands."""
+    from prometheus_client import multiprocess  # noqa: PLC0415 (it needs the folder)
+
+    multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
+
+
+def on_exit(server: Any) -> None:
+    """Leave nothing behind."""
+    if folder := _made.get("metrics"):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def post_fork(server: Any, worker: Any) -> None:

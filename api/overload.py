@@ -5,6 +5,7 @@ answers look, and are logged and counted, like all others.
 """
 
 import time
+from collections.abc import Callable
 from contextvars import ContextVar
 
 from flask import Flask
@@ -14,8 +15,14 @@ from api.problems import Problem
 REFUSAL: ContextVar[str | None] = ContextVar("refusal", default=None)
 """Why the request at hand is refused: a kind of problem; None: it is served."""
 
+WAITED: ContextVar[float | None] = ContextVar("waited", default=None)
+"""Seconds that the request at hand waited for a thread."""
+
 DEADLINE: ContextVar[float | None] = ContextVar("deadline", default=None)
 """When, on the monotonic clock, the request at hand has taken too long."""
+
+on_in_flight: Callable[[int], None] = lambda count: None  # noqa: E731
+"""Told how many requests the worker has taken and not yet answered."""
 
 RETRY_AFTER = {"Retry-After": "1"}
 

@@ -1,5 +1,6 @@
 """POST /predict: audio in, emotion out."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -7,6 +8,7 @@ from typing import Any, TypeVar
 
 from flask import Blueprint, Response, current_app, jsonify, request
 
+from api.metrics import judged
 from api.models import current_models
 from api.problems import Problem, of_audio
 from api.upload import Upload, uploads
@@ -83,7 +85,9 @@ def _bad(name: str, value: str, wanted: str) -> Problem:
 
 
 def _judge(recording: Upload, options: Options) -> dict[str, Any]:
+    started = time.perf_counter()
     prediction = options.recognizer.predict(recording.file, limits=options.limits)
+    judged(prediction, time.perf_counter() - started)
     answer = prediction.to_dict(timeline=options.timeline)
     if options.top is not None:
         for part in (answer, *answer.get("segments", ())):

@@ -41,6 +41,7 @@ KINDS = {
         400, "Malformed request", "The request line or a header is not as HTTP/1.1 has it."
     ),
     "bad-parameter": Kind(400, "Bad parameter", "The detail names the parameter and its values."),
+    "unauthorized": Kind(401, "Key missing or wrong", "This service asks for a key."),
     "not-found": Kind(404, "Not found", "Nothing is at this path."),
     "method-not-allowed": Kind(
         405, "Method not allowed", "The header Allow lists the methods of this path."
@@ -68,6 +69,9 @@ KINDS = {
     "sampling-rate": Kind(422, "Unsupported sampling rate", "Send a usual sampling rate."),
     "not-finite": Kind(422, "Samples are not finite", "The samples hold NaN or infinity."),
     "silent": Kind(422, "Silent recording", "There is nothing to hear in the recording."),
+    "rate-limited": Kind(
+        429, "Too many requests", "This client asks too often; Retry-After says when to go on."
+    ),
     "internal": Kind(
         500, "Internal error", "The service is at fault; the request id finds it in the log."
     ),
@@ -136,8 +140,8 @@ def request_id() -> str:
 def init_app(app: Flask) -> None:
     """Answer every error of the app as a problem, and every request with its id."""
     app.register_blueprint(blueprint)
-    app.register_error_handler(Problem, _problem)
-    app.register_error_handler(AudioError, lambda error: _problem(of_audio(error)))
+    app.register_error_handler(Problem, answer_problem)
+    app.register_error_handler(AudioError, lambda error: answer_problem(of_audio(error)))
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _unexpected)
     app.after_request(_name_request)
@@ -159,7 +163,9 @@ def _name_request(response: Response) -> Response:
     return response
 
 
-def _problem(problem: Problem) -> Response:
+def answer_problem(problem: Problem) -> Response:
+    """The answer that says what is wrong."""
+    g.problem = problem.name  # for the metrics
     return _answer(problem.to_dict(), problem.headers)
 
 
@@ -167,17 +173,17 @@ def _http_error(error: HTTPException) -> Response:
     """Flask's and Werkzeug's own errors; those without a kind here have the type about:blank."""
     status = error.code or 500
     if isinstance(error, NotFound):
-        return _problem(Problem("not-found", f"Nothing is at {request.path}."))
+        return answer_problem(Problem("not-found", f"Nothing is at {request.path}."))
     if isinstance(error, MethodNotAllowed):
         allowed = ", ".join(sorted(error.valid_methods or ()))
         detail = f"{request.path} takes {allowed}, not {request.method}."
-        return _problem(Problem("method-not-allowed", detail, headers={"Allow": allowed}))
+        return answer_problem(Problem("method-not-allowed", detail, headers={"Allow": allowed}))
     return _answer(about_blank(HTTPStatus(status), error.description, request_id()), {})
 
 
 def _unexpected(error: Exception) -> Response:
     log.error("request %s failed", request_id(), exc_info=error)
-    return _problem(Problem("internal", "The service failed; its log has the request id."))
+    return answer_problem(Problem("internal", "The service failed; its log has the request id."))
 
 
 def _answer(members: dict[str, Any], headers: dict[str, str]) -> Response:

@@ -1,6 +1,7 @@
 """Every setting of the service, read once from the environment."""
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -65,12 +66,53 @@ def _runtime(value: str) -> str:
     return value
 
 
-def _setting(variable: str, parse: Callable[[str], Any], default: Any) -> Any:
+def _hashes(value: str) -> tuple[str, ...]:
+    hashes = tuple(each.strip().lower() for each in value.split(",") if each.strip())
+    if not all(re.fullmatch("[0-9a-f]{64}", each) for each in hashes):
+        raise ValueError("must be SHA-256 hashes, in hexadecimal: printf %s KEY | sha256sum")
+    return hashes
+
+
+def _rate(value: str) -> str:
+    from limits import parse_many  # noqa: PLC0415 (only where there is a limit)
+
+    try:
+        parse_many(value)
+    except ValueError:
+        raise ValueError("must be limits such as 60/minute or 10/second;1000/day") from None
+    return value
+
+
+def _redis_url(value: str) -> str:
+    if not re.match(r"(redis|rediss|redis\+unix)://.", value):
+        raise ValueError("must be an address such as redis://host:6379/0")
+    return value
+
+
+def _origins(value: str) -> tuple[str, ...]:
+    origins = tuple(each.strip() for each in value.split(",") if each.strip())
+    if not all(each == "*" or re.fullmatch(r"https?://[^/\s]+", each) for each in origins):
+        raise ValueError("must be origins such as https://example.org, without a path")
+    return origins
+
+
+def _ancestors(value: str) -> str:
+    sources = value.split()
+    if not sources or not all(
+        re.fullmatch(r"'none'|'self'|\*|(https?://)?[\w.*:-]+", each) for each in sources
+    ):
+        raise ValueError("must be 'none', 'self', or hosts such as https://example.org")
+    return " ".join(sources)
+
+
+def _setting(
+    variable: str, parse: Callable[[str], Any], default: Any, *, secret: bool = False
+) -> Any:
     """A field that a variable sets; of several, separated by spaces, the first that is there."""
-    metadata = {"variables": variable.split(), "parse": parse}
+    metadata = {"variables": variable.split(), "parse": parse, "secret": secret}
     if callable(default):
         return field(default_factory=default, metadata=metadata)
-    return field(default=default, metadata=metadata)
+    return field(default=default, metadata=metadata, repr=not secret)
 
 
 @dataclass(frozen=True)
@@ -112,6 +154,18 @@ class Settings:
     """Seconds beyond SER_REQUEST_TIMEOUT after which the worker of a request is replaced."""
     runtime_threads: int = _setting("SER_RUNTIME_THREADS", _whole(1, 256), 1)
     """Threads of one interpreter."""
+    api_keys: tuple[str, ...] = _setting("SER_API_KEYS", _hashes, (), secret=True)
+    """SHA-256 of the keys that clients need, in hexadecimal; none: everyone may ask."""
+    rate_limit: str | None = _setting("SER_RATE_LIMIT", _rate, None)
+    """How often a key, or an address, may ask for a prediction: `60/minute;1000/day`."""
+    redis_url: str | None = _setting("SER_REDIS_URL", _redis_url, None, secret=True)
+    """Where requests are counted for all workers and containers together."""
+    trusted_proxies: int = _setting("SER_TRUSTED_PROXIES", _whole(0, 10), 0)
+    """Proxies before the service, whose X-Forwarded-For and -Proto are believed."""
+    cors_origins: tuple[str, ...] = _setting("SER_CORS_ORIGINS", _origins, ())
+    """Origins whose pages may ask, such as `https://example.org`; `*` is all."""
+    frame_ancestors: str = _setting("SER_FRAME_ANCESTORS", _ancestors, "'none'")
+    """Who may show the page in a frame, as in a Content-Security-Policy."""
     access_log: bool = _setting("SER_ACCESS_LOG", _flag, True)
 
     @property
@@ -136,5 +190,6 @@ class Settings:
             try:
                 given[each.name] = each.metadata["parse"](environ[variable])
             except ValueError as e:
-                raise SettingError(f"{variable}={environ[variable]!r}: {e}") from e
+                shown = "..." if each.metadata["secret"] else repr(environ[variable])
+                raise SettingError(f"{variable}={shown}: {e}") from None
         return cls(**given)

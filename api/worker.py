@@ -25,7 +25,6 @@ from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from api import bare, overload
 from api.arrival import Arrival
-from api.overload import DEADLINE, REFUSAL
 from api.settings import Settings
 from api.upload import FORM_ALLOWANCE
 
@@ -66,6 +65,7 @@ class _Job:
     arrival: Arrival
     refusal: str | None
     heavy: bool
+    came: float = field(default_factory=time.monotonic)
     started: float | None = None
 
 
@@ -204,15 +204,21 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             heavy, refusal = False, "overloaded"
         job = _Job(conn, arrival, refusal, heavy)
         self._jobs.add(job)
-        self._in_flight += heavy
+        self._count(+heavy)
         done = (self.tpool if heavy else self._light).submit(self._serve, job)
         done.add_done_callback(lambda future: self.method_queue.defer(self._finish, job, future))
+
+    def _count(self, more: int) -> None:
+        if more:
+            self._in_flight += more
+            overload.on_in_flight(self._in_flight)
 
     def _serve(self, job: _Job) -> bool:
         """In a thread: parse and answer; whether the connection stays open."""
         job.started = time.monotonic()
-        REFUSAL.set(job.refusal)
-        DEADLINE.set(job.started + self._settings.request_timeout)
+        overload.REFUSAL.set(job.refusal)
+        overload.WAITED.set(job.started - job.came)
+        overload.DEADLINE.set(job.started + self._settings.request_timeout)
         return bool(self.handle(job.conn))
 
     def handle_request(self, req: Any, conn: Any) -> Any:
@@ -232,7 +238,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def _finish(self, job: _Job, future: "futures.Future[bool]") -> None:
         self._jobs.discard(job)
-        self._in_flight -= job.heavy
+        self._count(-job.heavy)
         self._held -= job.arrival.received
         if future.cancelled() or future.exception() or not future.result():
             self._linger(job.conn, job.arrival)

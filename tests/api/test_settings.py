@@ -39,6 +39,12 @@ def test_every_value_is_read_with_its_type() -> None:
             "SER_BODY_TIMEOUT": "4",
             "SER_REQUEST_TIMEOUT": "5",
             "SER_HANG_TIMEOUT": "6",
+            "SER_API_KEYS": "AB" * 32,
+            "SER_RATE_LIMIT": "10/second;1000/day",
+            "SER_REDIS_URL": "redis://host:6379/1",
+            "SER_TRUSTED_PROXIES": "2",
+            "SER_CORS_ORIGINS": "https://a.example, http://localhost:3000",
+            "SER_FRAME_ANCESTORS": "'self'  https://a.example",
             "SER_ACCESS_LOG": "false",
         }
     )
@@ -62,6 +68,12 @@ def test_every_value_is_read_with_its_type() -> None:
         body_timeout=4.0,
         request_timeout=5.0,
         hang_timeout=6.0,
+        api_keys=("ab" * 32,),
+        rate_limit="10/second;1000/day",
+        redis_url="redis://host:6379/1",
+        trusted_proxies=2,
+        cors_origins=("https://a.example", "http://localhost:3000"),
+        frame_ancestors="'self' https://a.example",
         access_log=False,
     )
 

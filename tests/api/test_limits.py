@@ -1,0 +1,118 @@
+"""How often a client may ask; with a real Redis, where there is one."""
+
+import hashlib
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from flask.testing import FlaskClient
+
+from api import Settings, create_app
+from api.models import Models
+from tests.api.fakes import recognizer
+from tests.api.live import Server, serve
+from tests.sounds import encode, voice
+
+WAV = encode(voice(0.5))
+LIMIT = "3/hour"
+
+
+def client_of(**environment: str) -> FlaskClient:
+    settings = Settings.from_environment({"SER_RATE_LIMIT": LIMIT, **environment})
+    return create_app(settings, Models([recognizer()])).test_client()
+
+
+def post(client: FlaskClient, **headers: str) -> int:
+    given = {name.replace("_", "-"): value for name, value in headers.items()}
+    return client.post("/predict", data=WAV, content_type="audio/wav", headers=given).status_code
+
+
+def test_beyond_the_limit_the_answer_is_429_and_says_when_to_go_on() -> None:
+    client = client_of()
+    assert [post(client) for _ in range(4)] == [200, 200, 200, 429]
+    answer = client.post("/invocations", data=WAV, content_type="audio/wav")
+    assert answer.status_code == 429
+    assert answer.get_json()["type"] == "/problems/rate-limited"
+    assert 0 < int(answer.headers["Retry-After"]) <= 3600
+
+
+def test_only_predictions_are_counted() -> None:
+    client = client_of()
+    assert {client.get("/health").status_code for _ in range(10)} == {200}
+    assert post(client) == 200
+
+
+def test_each_key_has_a_count_of_its_own() -> None:
+    hashes = [hashlib.sha256(key.encode()).hexdigest() for key in ("one", "two")]
+    client = client_of(SER_API_KEYS=",".join(hashes))
+    assert [post(client, X_API_Key="one") for _ in range(4)][-1] == 429
+    assert post(client, X_API_Key="two") == 200
+
+
+def test_addresses_are_counted_as_trusted_proxies_tell_them() -> None:
+    client = client_of(SER_TRUSTED_PROXIES="1")
+    assert [post(client, X_Forwarded_For="10.0.0.1") for _ in range(4)][-1] == 429
+    assert post(client, X_Forwarded_For="10.0.0.2") == 200
+
+
+def test_what_a_client_says_of_its_address_is_not_believed() -> None:
+    client = client_of()
+    sent = [post(client, X_Forwarded_For=f"10.0.0.{number}") for number in range(4)]
+    assert sent[-1] == 429
+
+
+@contextmanager
+def redis(folder: Path) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
+    program = shutil.which("redis-server")
+    if program is None:
+        pytest.skip("NO redis-server: limits across workers are not tested (apt install redis)")
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    process = subprocess.Popen(
+        [program, "--port", str(port), "--save", "", "--bind", "127.0.0.1", "--dir", str(folder)],
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port), 1).close()
+                break
+            except OSError:
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+        yield f"redis://127.0.0.1:{port}/0", process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def statuses(server: Server, count: int) -> list[int]:
+    return [server.post("/predict", WAV, "audio/wav").status for _ in range(count)]
+
+
+def test_with_redis_the_limit_holds_across_workers_and_its_loss_stops_nobody(
+    tmp_path: Path,
+) -> None:
+    with (
+        redis(tmp_path) as (url, process),
+        serve(tmp_path, SER_WORKERS="2", SER_RATE_LIMIT="10/hour", SER_REDIS_URL=url) as server,
+    ):
+        assert sorted(statuses(server, 16)) == [200] * 10 + [429] * 6
+        process.kill()
+        process.wait()
+        started = time.monotonic()
+        assert statuses(server, 3) == [200] * 3
+        assert time.monotonic() - started < 10.0
+
+
+def test_a_redis_that_is_away_does_not_stop_the_start(tmp_path: Path) -> None:
+    away = {"SER_REDIS_URL": "redis://127.0.0.1:1/0", "SER_RATE_LIMIT": "4/hour"}
+    with serve(tmp_path, SER_WORKERS="1", **away) as server:
+        assert statuses(server, 6) == [200] * 4 + [429] * 2
