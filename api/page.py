@@ -57,7 +57,9 @@ def _describe(bundle: Bundle) -> dict[str, Any]:
 
 
 def _restrict(response: Response) -> Response:
-    response.headers["Content-Security-Policy"] = POLICY
+    ancestors = current_app.config["SETTINGS"].frame_ancestors
+    policy = POLICY.replace("frame-ancestors 'none'", f"frame-ancestors {ancestors}")
+    response.headers["Content-Security-Policy"] = policy
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Referrer-Policy"] = "no-referrer"
     if request.endpoint == "page.index":
