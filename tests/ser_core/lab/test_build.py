@@ -1,0 +1,111 @@
+"""From labelled recordings to a bundle: what `ser train` writes."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ser_core import Recognizer
+from ser_core.bundle import Bundle, sha256
+from ser_core.lab.build import plot_curves, split_of
+from ser_core.lab.corpora import read
+from ser_core.lab.evaluation import hear_all, scores
+from ser_core.lab.splits import SplitError
+from tests.acting import SPEAKERS, read_rows, write_manifest
+from tests.ser_core.conftest import Trained
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def test_the_folder_holds_the_bundle_and_nothing_else(trained: Trained) -> None:
+    assert sorted(path.name for path in trained.bundle.iterdir()) == [
+        "MODEL_CARD.md", "bundle.json", "model.int8.tflite", "model.keras", "model.tflite",
+        "training.png",
+    ]  # fmt: skip
+
+
+def test_bundle_json_says_what_was_made_of_what(trained: Trained) -> None:
+    info = json.loads((trained.bundle / "bundle.json").read_text("utf-8"))
+    assert (info["name"], info["version"], info["preset"]) == ("tiny", "1.0.0", "residual-cnn")
+    assert info["emotions"] == [
+        "angry", "disgust", "fear", "happy", "neutral", "sad", "surprise",
+    ]  # fmt: skip
+    assert (info["sampling_rate"], info["window"], info["hop"]) == (16_000, 3.0, 1.5)
+    assert info["corpora"] == {"a": 18, "b": 12}
+    assert info["speakers"] == ["a/a1", "a/a2", "a/a3", "b/b1", "b/b2"]
+    assert info["command"] == "ser " + " ".join(trained.command)
+    assert info["serve"] in ("model.tflite", "model.int8.tflite")
+    assert info["agreement_with_keras"]["model.tflite"] < 1e-4
+    assert 0.3 <= info["temperature"] <= 4
+    assert 0 < info["threshold"] < 1
+    assert info["artefacts"] == {
+        name: sha256(trained.bundle / name)
+        for name in ("model.tflite", "model.int8.tflite", "model.keras")
+    }
+
+
+def test_the_figures_in_the_bundle_are_those_its_files_give(
+    trained: Trained, tiny: Recognizer
+) -> None:
+    utterances = read(trained.manifest).utterances
+    for split, count in (("valid", 12), ("test", 6)):
+        outcome = hear_all(tiny, [u for u in utterances if u.split == split])
+        result = scores(outcome, tiny.bundle.temperature)
+        figures = tiny.bundle.info["metrics"][split]
+        assert figures["n"] == result["n"] == count
+        assert figures["uar"] == pytest.approx(result["uar"])
+        assert figures["recall"] == pytest.approx(result["recall"])
+        assert figures["protocol"] == (
+            "exported model, speakers never heard, no reference recordings"
+        )
+        confidence = outcome.probabilities(tiny.bundle.temperature).max(axis=1)
+        certain = (confidence >= tiny.bundle.threshold).mean()
+        assert figures["coverage"] == pytest.approx(certain)
+    assert tiny.bundle.info["metrics"]["valid"]["coverage"] >= 0.4
+
+
+def test_what_is_served_is_the_smaller_file_unless_it_is_worse(tiny: Recognizer) -> None:
+    uars = tiny.bundle.info["metrics"]["valid"]["uar_by_artefact"]
+    int8_will_do = uars["model.int8.tflite"] >= uars["model.tflite"] - 0.005
+    assert tiny.bundle.info["serve"] == ("model.int8.tflite" if int8_will_do else "model.tflite")
+
+
+def test_what_was_learnt_carries_over_to_a_voice_never_heard(trained: Trained) -> None:
+    figures = Bundle.load(trained.bundle).info["metrics"]["test"]
+    assert figures["uar"] > 1 / 3
+
+
+def test_learning_curves_are_a_picture(trained: Trained) -> None:
+    assert (trained.bundle / "training.png").read_bytes().startswith(PNG)
+
+
+def test_curves_have_a_line_for_every_corpus(tmp_path: Path) -> None:
+    history = [{"loss": 2 - 0.1 * e, "uar": 0.1 * e, "a": 0.2, "": 0.3} for e in range(5)]
+    plot_curves(history, tmp_path / "curves.png")
+    content = (tmp_path / "curves.png").read_bytes()
+    assert content.startswith(PNG)
+    width, height = np.frombuffer(content[16:24], ">u4")
+    assert (width, height) == (1200, 480)
+
+
+def test_the_split_of_the_manifest_is_kept(trained: Trained) -> None:
+    split = split_of(trained.manifest)
+    for name, part in (("train", split.train), ("valid", split.valid), ("test", split.test)):
+        speakers = {speaker for speaker, home in SPEAKERS.items() if home == name}
+        assert {utterance.speaker for utterance in part} == speakers
+
+
+def test_without_a_split_no_speaker_is_on_two_sides(trained: Trained) -> None:
+    rows = [row | {"split": ""} for row in read_rows(trained.manifest)]
+    split = split_of(write_manifest(trained.manifest.parent / "unsplit.csv", rows))
+    sides = [{u.speaker for u in part} for part in (split.train, split.valid, split.test)]
+    assert all(sides)
+    assert sorted(speaker for side in sides for speaker in side) == [*SPEAKERS]
+
+
+def test_one_speaker_cannot_be_split(trained: Trained) -> None:
+    rows = [row | {"split": "", "speaker": "a1"} for row in read_rows(trained.manifest)]
+    manifest = write_manifest(trained.manifest.parent / "one.csv", rows)
+    with pytest.raises(SplitError, match="needs at least 3 speakers"):
+        split_of(manifest)

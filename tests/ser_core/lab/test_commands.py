@@ -1,0 +1,291 @@
+"""`ser train` and `ser evaluate` as they are typed."""
+
+import json
+import logging
+import shutil
+import signal
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ser_core import Recognizer
+from ser_core.cli import main
+from ser_core.lab import export, training
+from ser_core.lab.export import ExportError
+from ser_core.lab.presets import PRESETS, Schedule
+from tests.acting import read_rows, write_manifest
+from tests.ser_core.conftest import Trained
+from tests.ser_core.lab.test_presets import SMALL
+from tests.sounds import encode, silence
+
+KEYS = {"n", "accuracy", "uar", "recall", "confusion", "skipped"}
+
+
+@pytest.fixture(autouse=True)
+def working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Features and bundles are made under the working folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def rows_of(trained: Trained) -> list[dict[str, str]]:
+    """The manifest of `trained`, readable from any folder."""
+    folder = trained.manifest.parent
+    return [row | {"path": str(folder / row["path"])} for row in read_rows(trained.manifest)]
+
+
+def evaluate(*arguments: Path | str, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    assert main(["evaluate", *map(str, arguments), "--json"]) == 0
+    result: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return result
+
+
+def test_training_reports_the_figure_of_speakers_never_heard(
+    trained: Trained, tiny: Recognizer
+) -> None:
+    figures = tiny.bundle.info["metrics"]["test"]
+    assert trained.output == (
+        f"wrote models/tiny: UAR {figures['uar']:.3f} on 6 clips "
+        "(exported model, speakers never heard, no reference recordings)\n"
+    )
+
+
+def test_evaluate_prints_figures_as_json(
+    trained: Trained,
+    tiny: Recognizer,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    data = ("--data", trained.manifest, "--split", "test")
+    result = evaluate(trained.bundle, *data, capsys=capsys)
+    assert {*result} == KEYS | {"corpora"}
+    assert [*result["corpora"]] == ["b"]
+    assert {*result["corpora"]["b"]} == KEYS
+    figures = tiny.bundle.info["metrics"]["test"]
+    assert result["n"] == figures["n"] == 6
+    assert result["uar"] == pytest.approx(figures["uar"])
+    assert result["skipped"] == {}
+    assert sum(sum(row.values()) for row in result["confusion"].values()) == 6
+    assert "Warning" not in caplog.text
+
+
+def test_evaluate_warns_of_speakers_the_model_was_trained_on(
+    trained: Trained, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    result = evaluate(trained.bundle, "--data", trained.manifest, capsys=capsys)
+    assert result["n"] == 48
+    assert {name: row["n"] for name, row in result["corpora"].items()} == {"a": 24, "b": 24}
+    assert (
+        "Warning: the model was trained on 5 of these speakers (a/a1, a/a2, a/a3, b/b1, b/b2); "
+        "the figures flatter it."
+    ) in caplog.messages
+
+
+def test_evaluate_counts_what_it_leaves_out(
+    trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [row for row in rows_of(trained) if row["split"] == "test"]
+    (tmp_path / "quiet.wav").write_bytes(encode(silence(1.0)))
+    rows[0]["label"] = "boredom"
+    rows[1]["path"] = "nowhere.wav"
+    rows[2]["path"] = "quiet.wav"
+    manifest = write_manifest(tmp_path / "odd.csv", rows)
+    result = evaluate(trained.bundle, "--data", manifest, capsys=capsys)
+    assert result["n"] == 3
+    assert result["skipped"] == {
+        "no such file": 1,
+        "label 'boredom' is not one of the model's": 1,
+        "cannot be read: Silent": 1,
+    }
+
+
+def test_evaluate_prints_a_table_to_read(
+    trained: Trained, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--data", str(trained.manifest), "--split", "test"]
+    assert main(["evaluate", str(trained.bundle), *arguments]) == 0
+    table = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert table[0] == ["n", "accuracy", "UAR"]
+    assert table[1][:2] == ["all", "6"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--data", "nowhere.csv"], "nowhere.csv: there is no such file or folder."),
+        (["--data", "{manifest}", "--split", "train"], "has no utterances of the split 'train'"),
+    ],
+)
+def test_evaluate_of_nothing_is_one_line_and_status_1(
+    trained: Trained,
+    tmp_path: Path,
+    arguments: list[str],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    manifest = write_manifest(
+        tmp_path / "test.csv", [row for row in rows_of(trained) if row["split"] == "test"]
+    )
+    given = [argument.format(manifest=manifest) for argument in arguments]
+    assert main(["evaluate", str(trained.bundle), *given]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("ser: ")
+    assert message in line
+
+
+def relabelled(rows: list[dict[str, str]], split: str, label: str) -> list[dict[str, str]]:
+    return [row | {"label": label} if row["split"] == split else row for row in rows]
+
+
+BAD_DATA = {
+    "one class": (
+        lambda rows: [row | {"label": "sad"} for row in rows],
+        "needs utterances of at least two of angry",
+    ),
+    "one class to validate": (
+        lambda rows: relabelled(rows, "valid", "sad"),
+        "validation needs utterances of at least two of",
+    ),
+    "one class to train": (
+        lambda rows: relabelled(rows, "train", "sad"),
+        "training needs utterances of at least two of",
+    ),
+    "nothing to validate": (
+        lambda rows: [row for row in rows if row["split"] != "valid"],
+        "validation needs utterances of at least two of",
+    ),
+    "nothing to train": (
+        lambda rows: [row for row in rows if row["split"] != "train"],
+        "No row has the split train.",
+    ),
+    "one speaker": (
+        lambda rows: [row | {"speaker": "me", "corpus": "", "split": ""} for row in rows],
+        "needs at least 3 speakers, here is 1",
+    ),
+    "no speakers": (
+        lambda rows: [row | {"speaker": "", "split": ""} for row in rows],
+        "utterances name no speaker",
+    ),
+    "a speaker on two sides": (
+        lambda rows: [row | {"speaker": "me"} for row in rows],
+        "me would be on more than one side",
+    ),
+    "unknown labels": (
+        lambda rows: [row | {"label": "envy"} for row in rows],
+        "validation needs utterances of at least two of",
+    ),
+    "missing files": (
+        lambda rows: [row | {"path": f"{row['path']}.bak"} for row in rows],
+        "no row can be used (48 x no such file)",
+    ),
+    "unreadable validation": (
+        lambda rows: [
+            row | {"path": f"letter{i}.wav"} if row["split"] == "valid" else row
+            for i, row in enumerate(rows)
+        ],
+        "validation needs utterances of at least two of",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD_DATA)
+def test_bad_data_is_told_in_one_line_before_training(
+    trained: Trained,
+    tmp_path: Path,
+    name: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    change, message = BAD_DATA[name]
+    for index in range(48):
+        (tmp_path / f"letter{index}.wav").write_bytes(b"Dear Sir or Madam" + bytes([index]))
+    manifest = write_manifest(tmp_path / "bad.csv", change(rows_of(trained)))
+    monkeypatch.setattr(training, "fit", None)  # it must not come to that
+    assert main(["train", "--data", str(manifest), "--out", "out"]) == 1
+    (line,) = [li for li in capsys.readouterr().err.splitlines() if li.startswith("ser: ")]
+    assert message in line
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_training(
+    trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "taken").write_text("a file", "utf-8")
+    assert main(["train", "--data", str(trained.manifest), "--out", "taken"]) == 1
+    (line,) = [li for li in capsys.readouterr().err.splitlines() if li.startswith("ser: ")]
+    assert line == "ser: taken/work cannot be made: Not a directory"
+
+
+@pytest.mark.parametrize("option", [["--epochs", "0"], ["--clips", "-5"], ["--preset", "magic"]])
+def test_options_that_cannot_be_are_refused(
+    option: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["train", "--data", "x.csv", *option])
+    assert stop.value.code == 2
+    assert f"argument {option[0]}: " in capsys.readouterr().err
+
+
+def test_ctrl_c_keeps_the_finished_epoch_and_resume_makes_the_bundle(
+    trained: Trained,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """In a folder that holds a bundle, with recordings that cannot be read in every part."""
+    small = replace(
+        SMALL,
+        options={"channels": (4, 8), "embedding": 8},
+        schedule=Schedule(epochs=2, clips=32, batch=16),
+    )
+    monkeypatch.setitem(PRESETS, "small", small)
+    rows = rows_of(trained)
+    for split in ("train", "valid", "test"):
+        odd = next(row for row in rows if row["split"] == split)
+        odd["path"] = f"{split}.wav"
+        (tmp_path / f"{split}.wav").write_bytes(encode(silence(1.0)))
+        rows.append({**odd, "path": "nowhere.wav"})
+    manifest = write_manifest(tmp_path / "mine.csv", rows)
+    out = shutil.copytree(trained.bundle, tmp_path / "models/mine")
+    command = ["train", "--data", str(manifest), "--preset", "small", "--out", str(out)]
+    on_train_batch_end = training._Judge.on_train_batch_end
+
+    def ctrl_c(judge: Any, batch: int, logs: Any = None) -> None:
+        on_train_batch_end(judge, batch, logs)
+        if judge.so_far.history:
+            signal.raise_signal(signal.SIGINT)
+
+    with monkeypatch.context() as patch, caplog.at_level(logging.INFO):
+        patch.setattr(training._Judge, "on_train_batch_end", ctrl_c)
+        assert main(command) == 130
+    assert capsys.readouterr().err.splitlines()[-1] == "ser: interrupted"
+    assert caplog.messages[-1] == (
+        "Finished epochs are kept: the same command with --resume goes on."
+    )
+    assert f"skipped {tmp_path / 'train.wav'}: The audio is silent." in caplog.messages
+    assert f"left out 3 (no such file): {', '.join([str(tmp_path / 'nowhere.wav')] * 3)}" in (
+        caplog.messages
+    )
+    assert (out / "work/epoch-0001/model.keras").is_file()
+
+    def refuse(*arguments: Any) -> float:
+        raise ExportError("model.tflite differs from Keras by 1, more than 0.001")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(export, "check", refuse)
+        assert main([*command, "--resume"]) == 1
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        "ser: model.tflite differs from Keras by 1, more than 0.001"
+    )
+    assert Recognizer.load(out).bundle.name == "tiny"
+
+    assert main([*command, "--resume"]) == 0
+    assert not (out / "work").exists()
+    recognizer = Recognizer.load(out)
+    assert recognizer.bundle.name == "mine"
+    metrics = recognizer.bundle.info["metrics"]
+    assert (metrics["valid"]["n"], metrics["test"]["n"]) == (11, 5)
+    assert recognizer.bundle.info["corpora"] == {"a": 17, "b": 12}
+    assert recognizer.predict(trained.manifest.parent / "b4_sad_1.wav").duration == 1.3
