@@ -8,7 +8,9 @@ import base64
 import binascii
 import struct
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +36,21 @@ class Norm:
     """`(functionals,)`."""
     spread: NDArray[np.float32]
     """Standard deviation of utterances around their speaker's mean, `(functionals,)`."""
+
+    @classmethod
+    def from_info(cls, info: Mapping[str, Any]) -> "Norm":
+        """From `bundle.json`'s `profile`: lists `mean` and `spread` of the same length.
+
+        Raises:
+            ValueError: they are not that (KeyError: one is missing; TypeError: not of numbers).
+        """
+        mean = np.asarray(info["mean"], np.float32)
+        spread = np.asarray(info["spread"], np.float32)
+        if mean.ndim != 1 or not mean.size or mean.shape != spread.shape:
+            raise ValueError("mean and spread must be lists of the same length")
+        if not (np.isfinite(mean).all() and np.isfinite(spread).all() and (spread > 0).all()):
+            raise ValueError("mean must be finite, and spread above 0")
+        return cls(mean, spread)
 
     @property
     def fingerprint(self) -> bytes:

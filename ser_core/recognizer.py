@@ -1,7 +1,7 @@
-"""From a signal to the emotion in the voice."""
+"""From a recording to the emotion in the voice."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,93 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ser_core import audio
-from ser_core.activity import FRAME, active_frames, active_span
-from ser_core.audio import DEFAULT_LIMITS, Limits, Source
+from ser_core.audio import DEFAULT_LIMITS, AudioError, Limits, Signal, Source
 from ser_core.bundle import Bundle, BundleError
-from ser_core.runtime import Pool
+from ser_core.planning import Plan, plan_parts, plan_whole
+from ser_core.prediction import Heard, Prediction, Segment, Span, Summary
+from ser_core.profile import MOST, Norm, Profile, ProfileError
+from ser_core.runtime import Pool, Runtime
+from ser_core.tape import Tape
+
+__all__ = ["Heard", "Prediction", "Recognizer", "Recording", "Segment", "Span", "Summary"]
 
 Recording = Source | tuple[NDArray[Any], int] | NDArray[Any]
 """A path, bytes, a binary file, a signal, or a signal with its sampling rate."""
-
-
-@dataclass(frozen=True)
-class Segment:
-    """One window of a recording and what was heard in it."""
-
-    start: float
-    """Seconds from the beginning of the recording."""
-    end: float
-    emotion: str
-    confidence: float
-    probabilities: Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class Heard:
-    """What the network says of each window of a recording, before calibration."""
-
-    duration: float
-    """Seconds of the recording."""
-    spans: NDArray[np.float64]
-    """Start and end of each window in seconds, `(windows, 2)`."""
-    logits: NDArray[np.float32]
-    """`(windows, classes)`."""
-    speech: NDArray[np.float64]
-    """Share of each window in which somebody makes a sound, `(windows,)`; above 0."""
-
-    def probabilities(self, temperature: float) -> NDArray[np.float64]:
-        """Of every window, `(windows, classes)`."""
-        return _softmax(self.logits / temperature)
-
-    def overall(self, temperature: float) -> NDArray[np.float64]:
-        """Of the recording, `(classes,)`: the windows' mean, weighted by their speech."""
-        overall: NDArray[np.float64] = np.average(
-            self.probabilities(temperature), axis=0, weights=self.speech
-        )
-        return overall
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What a recording sounds like."""
-
-    emotion: str
-    """The most probable emotion."""
-    confidence: float
-    """Its calibrated probability."""
-    uncertain: bool
-    """The confidence is under the bundle's threshold: better not to act on this answer."""
-    probabilities: Mapping[str, float]
-    """Of every emotion, in the bundle's order; they sum to 1."""
-    duration: float
-    """Seconds."""
-    segments: tuple[Segment, ...]
-    """The windows that were judged, in the order of time; they overlap."""
-    model: str
-    version: str
-
-    def to_dict(self, timeline: bool = False) -> dict[str, Any]:
-        """The answer as JSON has it; `timeline` adds the segments."""
-        answer: dict[str, Any] = {
-            "emotion": self.emotion,
-            "confidence": round(self.confidence, 4),
-            "uncertain": self.uncertain,
-            "probabilities": _rounded(self.probabilities),
-            "duration": round(self.duration, 3),
-        }
-        if timeline:
-            answer["segments"] = [
-                {
-                    "start": round(segment.start, 3),
-                    "end": round(segment.end, 3),
-                    "emotion": segment.emotion,
-                    "confidence": round(segment.confidence, 4),
-                    "probabilities": _rounded(segment.probabilities),
-                }
-                for segment in self.segments
-            ]
-        answer["model"] = {"name": self.model, "version": self.version}
-        return answer
 
 
 class Recognizer:
@@ -103,6 +28,10 @@ class Recognizer:
 
     def __init__(self, bundle: Bundle, pool: Pool) -> None:
         self.bundle = bundle
+        self.norm = _norm(bundle)
+        """What the bundle's speakers are like; None if it knows no profiles."""
+        self._new = min(1.0, bundle.hop / bundle.window)
+        """The part of a window that the one before does not have."""
         self._pool = pool
 
     @classmethod
@@ -128,16 +57,45 @@ class Recognizer:
         sampling_rate: int | None = None,
         *,
         limits: Limits = DEFAULT_LIMITS,
+        profile: Profile | None = None,
+        spans: Sequence[Span] | None = None,
     ) -> Prediction:
         """Judge a recording: a path, bytes, a binary file, or `(signal, sampling_rate)`.
 
-        A signal is float in [-1, 1], shape `(samples,)` or `(samples, channels)`.
+        A signal is float in [-1, 1], shape `(samples,)` or `(samples, channels)`. Memory is
+        constant however long the recording is. With a `profile`, it is heard relative to what is
+        normal for that speaker. With `spans`, these parts alone are judged, each for itself and
+        together for each speaker; where the bundle knows profiles and none is given, each relative
+        to the other parts of its speaker.
 
         Raises:
             AudioError: it cannot be read, or there is nothing in it to judge.
+            ProfileError: a profile is given, and the bundle knows none.
             OSError: the file is not there or may not be read.
         """
-        return self.name(self.hear(recording, sampling_rate, limits=limits))
+        tape = self._tape(recording, sampling_rate, limits, split=False)
+        return self.name(self._hear(tape, 0, profile, spans), spans)
+
+    def predict_channels(
+        self,
+        recording: Recording,
+        sampling_rate: int | None = None,
+        *,
+        limits: Limits = DEFAULT_LIMITS,
+        profile: Profile | None = None,
+    ) -> list[Prediction | AudioError]:
+        """Judge each channel for itself; one that holds nothing to judge has its error instead.
+
+        Raises as `predict` does what concerns the whole recording.
+        """
+        tape = self._tape(recording, sampling_rate, limits, split=True)
+        answers: list[Prediction | AudioError] = []
+        for channel in range(len(tape.surveys)):
+            try:
+                answers.append(self.name(self._hear(tape, channel, profile)))
+            except audio.Silent as error:
+                answers.append(error)
+        return answers
 
     def hear(
         self,
@@ -145,33 +103,52 @@ class Recognizer:
         sampling_rate: int | None = None,
         *,
         limits: Limits = DEFAULT_LIMITS,
+        profile: Profile | None = None,
     ) -> Heard:
         """What `predict` hears in a recording, window by window, before it is calibrated."""
-        rate = self.bundle.sampling_rate
-        if isinstance(recording, tuple):
-            recording, sampling_rate = recording
-        if isinstance(recording, np.ndarray):
-            if sampling_rate is None:
-                raise TypeError("a signal needs its sampling_rate")
-            return self._hear(audio.as_signal(recording, sampling_rate, rate, limits))
-        return self._hear(audio.load(recording, rate, limits))
+        return self._hear(self._tape(recording, sampling_rate, limits, split=False), 0, profile)
 
-    def name(self, heard: Heard) -> Prediction:
-        """Calibrate what was heard and name it."""
+    def profile(self, *recordings: Recording, limits: Limits = DEFAULT_LIMITS) -> Profile:
+        """What is normal for a speaker, by recordings of that one; their emotions do not matter.
+
+        Raises:
+            AudioError: one cannot be read, or there is nothing in it.
+            ProfileError: the bundle knows no profiles, or no recording is given.
+        """
+        if not recordings:
+            raise ProfileError("A profile needs at least one recording of the speaker.")
+        self.check_profiles()
+        profile: Profile | None = None
+        for recording in recordings:
+            described = self._described(self.hear(recording, limits=limits))
+            profile = described if profile is None else profile.update(described)
+        assert profile is not None  # noqa: S101 (there is a recording)
+        return profile
+
+    def check_profiles(self) -> Norm:
+        """What the bundle's speakers are like.
+
+        Raises:
+            ProfileError: the bundle knows no profiles.
+        """
+        if self.norm is None:
+            raise ProfileError(f"The model {self.bundle.name} knows no profiles of speakers.")
+        return self.norm
+
+    def name(self, heard: Heard, spans: Sequence[Span] | None = None) -> Prediction:
+        """Calibrate what was heard and name it; `spans` are the parts that were marked."""
         bundle = self.bundle
         overall = heard.overall(bundle.temperature)
         return Prediction(
             **self._named(overall),
             uncertain=bool(overall.max() < bundle.threshold),
             duration=heard.duration,
-            segments=tuple(
-                Segment(start=float(start), end=float(end), **self._named(probabilities))
-                for (start, end), probabilities in zip(
-                    heard.spans, heard.probabilities(bundle.temperature), strict=True
-                )
-            ),
+            segments=self._windows(heard) if spans is None else self._parts(heard, spans),
+            speakers={} if spans is None else self._speakers(heard, spans),
             model=bundle.name,
             version=bundle.version,
+            profile=heard.profile(self._new),
+            model_seconds=heard.model_seconds,
         )
 
     def warm_up(self) -> None:
@@ -180,63 +157,187 @@ class Recognizer:
         noise = np.random.default_rng(0).uniform(-0.1, 0.1, rate).astype(np.float32)
         self.predict(noise, rate)
 
-    def _hear(self, signal: NDArray[np.float32]) -> Heard:
+    def _tape(
+        self, recording: Recording, sampling_rate: int | None, limits: Limits, *, split: bool
+    ) -> Tape:
         rate = self.bundle.sampling_rate
-        active = active_frames(signal, rate)
-        spans = _windows(active, len(signal), self.bundle)
+        if isinstance(recording, tuple):
+            recording, sampling_rate = recording
+        if isinstance(recording, np.ndarray):
+            if sampling_rate is None:
+                raise TypeError("a signal needs its sampling_rate")
+            signal = audio.as_signal(recording, sampling_rate, rate, limits, split=split)
+            return Tape.of_signal(signal, rate)
+        source = audio.rereadable(recording)
+        decode = audio.decode_channels if split else audio.decode_blocks
+        return Tape(lambda: decode(source, rate, limits), rate)
+
+    def _hear(
+        self,
+        tape: Tape,
+        channel: int,
+        profile: Profile | None = None,
+        spans: Sequence[Span] | None = None,
+    ) -> Heard:
+        if profile is not None:
+            self.check_profiles()
+        survey = tape.surveys[channel]
+        if audio.is_silent(survey.lowest, survey.highest):
+            raise audio.Silent("The audio is silent.")
+        if spans is None:
+            plan = plan_whole(survey, self.bundle)
+        else:
+            plan = plan_parts(survey, self.bundle, spans)
+            if not plan.judged.any():
+                raise audio.Silent("The audio is silent in every one of the segments.")
+        heard = self._judge(tape, channel, plan, [profile] * len(plan.spans))
+        if spans is not None and profile is None and self.norm is not None:
+            own = self._profiles_of_others(heard, spans)
+            if any(own):
+                return self._judge(tape, channel, plan, own)
+        return heard
+
+    def _judge(
+        self, tape: Tape, channel: int, plan: Plan, profiles: Sequence[Profile | None]
+    ) -> Heard:
+        """Ask the network about every window of the plan, each with its profile."""
+        rows: list[int] = np.flatnonzero(plan.judged).tolist()
+        cut = tape.cut([plan.spans[row] for row in rows], channel)
+        asked = zip(cut, [profiles[row] for row in rows], strict=True)
+        logits = np.full((len(plan.spans), len(self.bundle.emotions)), np.nan, np.float32)
+        functionals = None
+        if self.norm is not None:
+            functionals = np.full((len(plan.spans), len(self.norm.mean)), np.nan, np.float32)
+        seconds = 0.0
+        answers = self._pool.each(self._ask, asked, len(rows))
+        for row, (answer, described, took) in zip(rows, answers, strict=True):
+            logits[row] = answer
+            if functionals is not None:
+                functionals[row] = described
+            seconds += took
+        rate = self.bundle.sampling_rate
         return Heard(
-            duration=len(signal) / rate,
-            spans=np.array(spans) / rate,
-            logits=self._logits(signal, spans),
-            speech=np.array([_speech(active, span, rate) for span in spans]),
+            duration=tape.surveys[channel].samples / rate,
+            spans=np.array(plan.spans) / rate,
+            logits=logits,
+            speech=plan.speech,
+            functionals=functionals,
+            parts=plan.parts,
+            model_seconds=seconds,
         )
 
-    def _logits(
-        self, signal: NDArray[np.float32], spans: list[tuple[int, int]]
-    ) -> NDArray[np.float32]:
+    def _ask(
+        self, runtime: Runtime, asked: tuple[Signal, Profile | None]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None, float]:
+        """Logits `(classes,)`, functionals `(k,)` if there are any, and the seconds it took."""
+        signal, profile = asked
+        window = signal[None]
         samples = round(self.bundle.window * self.bundle.sampling_rate)
-        window = np.zeros((1, samples), np.float32)
-        answers = []
-        with self._pool.borrow() as runtime:
-            for start, stop in spans:
-                window[0, : stop - start] = signal[start:stop]
-                window[0, stop - start :] = 0
-                answers.append(runtime.logits(window, np.array([stop - start], np.int32)))
-        logits = np.concatenate(answers)
-        if not np.isfinite(logits).all():
+        if len(signal) < samples:
+            window = np.zeros((1, samples), np.float32)
+            window[0, : len(signal)] = signal
+        length = np.array([len(signal)], np.int32)
+        started = time.perf_counter()
+        functionals = None
+        if self.norm is None:
+            logits = runtime.logits(window, length)[0]
+        else:
+            known = Profile(self.norm.mean, 0.0) if profile is None else profile
+            count = np.array([known.count], np.float32)
+            answer = runtime.relative(window, length, known.mean[None], count)
+            logits, functionals = answer[0][0], answer[1][0]
+        took = time.perf_counter() - started
+        if not (np.isfinite(logits).all() and (functionals is None or _finite(functionals))):
             raise BundleError(f"{self.bundle.path} answers with numbers that are not finite")
-        return logits
+        return logits, functionals, took
 
-    def _named(self, probabilities: NDArray[np.float64]) -> dict[str, Any]:
+    def _profiles_of_others(self, heard: Heard, spans: Sequence[Span]) -> list[Profile | None]:
+        """For each window, what the other parts of its speaker tell of the voice."""
+        own = [heard.profile(self._new, _parts_of(heard) == part) for part in range(len(spans))]
+        others: list[Profile | None] = [None] * len(spans)
+        for name in dict.fromkeys(span.speaker for span in spans if span.speaker is not None):
+            parts = [part for part, span in enumerate(spans) if span.speaker == name]
+            known = [(part, each) for part in parts if (each := own[part]) is not None]
+            count = sum(each.count for _, each in known)
+            total = np.sum([each.count * each.mean for _, each in known], axis=0)
+            for part in parts:
+                each = own[part]
+                rest = count if each is None else count - each.count
+                if rest > 1e-6:
+                    summed = total if each is None else total - each.count * each.mean
+                    others[part] = Profile((summed / rest).astype(np.float32), min(rest, MOST))
+        return [others[part] for part in _parts_of(heard).tolist()]
+
+    def _described(self, heard: Heard) -> Profile:
+        described = heard.profile(self._new)
+        if described is None:
+            raise ProfileError(f"The model {self.bundle.name} knows no profiles of speakers.")
+        return described
+
+    def _windows(self, heard: Heard) -> tuple[Segment, ...]:
+        probabilities = heard.probabilities(self.bundle.temperature)
+        return tuple(
+            Segment(
+                start=float(start),
+                end=float(end),
+                speech=bool(judged),
+                **self._named(probabilities[row] if judged else None),
+            )
+            for row, ((start, end), judged) in enumerate(
+                zip(heard.spans, heard.judged, strict=True)
+            )
+        )
+
+    def _parts(self, heard: Heard, spans: Sequence[Span]) -> tuple[Segment, ...]:
+        segments = []
+        for part, span in enumerate(spans):
+            among = heard.judged & (_parts_of(heard) == part)
+            overall = heard.overall(self.bundle.temperature, among) if among.any() else None
+            segments.append(
+                Segment(
+                    start=span.start,
+                    end=span.end,
+                    speaker=span.speaker,
+                    speech=overall is not None,
+                    **self._named(overall),
+                )
+            )
+        return tuple(segments)
+
+    def _speakers(self, heard: Heard, spans: Sequence[Span]) -> dict[str, Summary]:
+        summaries = {}
+        for name in dict.fromkeys(span.speaker for span in spans if span.speaker is not None):
+            own = [part for part, span in enumerate(spans) if span.speaker == name]
+            among = heard.judged & np.isin(_parts_of(heard), own)
+            overall = heard.overall(self.bundle.temperature, among) if among.any() else None
+            summaries[name] = Summary(
+                **self._named(overall),
+                seconds=sum(spans[part].end - spans[part].start for part in own),
+                segments=len(own),
+            )
+        return summaries
+
+    def _named(self, probabilities: NDArray[np.float64] | None) -> dict[str, Any]:
+        if probabilities is None:
+            return {"emotion": None, "confidence": None, "probabilities": None}
         named = dict(zip(self.bundle.emotions, probabilities.tolist(), strict=True))
         emotion = max(named, key=named.__getitem__)
         return {"emotion": emotion, "confidence": named[emotion], "probabilities": named}
 
 
-def _windows(active: NDArray[np.bool_], samples: int, bundle: Bundle) -> list[tuple[int, int]]:
-    """Where to judge: windows over the sound, the last one ending where the sound ends."""
-    start, stop = active_span(active, samples, bundle.sampling_rate)
-    window = round(bundle.window * bundle.sampling_rate)
-    hop = round(bundle.hop * bundle.sampling_rate)
-    if stop - start <= window:
-        return [(start, stop)]
-    starts = [*range(start, stop - window, hop), stop - window]
-    return [(first, first + window) for first in starts]
+def _norm(bundle: Bundle) -> Norm | None:
+    described = bundle.info.get("profile")
+    if described is None:
+        return None
+    try:
+        return Norm.from_info(described)
+    except (KeyError, TypeError, ValueError) as e:
+        raise BundleError(f"{bundle.path}: the profile in its bundle.json is damaged: {e}") from e
 
 
-def _speech(active: NDArray[np.bool_], span: tuple[int, int], sampling_rate: int) -> float:
-    """Active share of a window; never quite 0, so that the weights have a sum."""
-    step = int(FRAME * sampling_rate)
-    frames = active[span[0] // step : max(span[1] // step, span[0] // step + 1)]
-    return float(frames.mean()) + 1e-3 if len(frames) else 1e-3
+def _parts_of(heard: Heard) -> NDArray[np.int64]:
+    return np.empty(0, np.int64) if heard.parts is None else heard.parts
 
 
-def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
-    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    exponentials = np.exp(shifted)
-    probabilities: NDArray[np.float64] = exponentials / exponentials.sum(axis=1, keepdims=True)
-    return probabilities
-
-
-def _rounded(probabilities: Mapping[str, float]) -> dict[str, float]:
-    return {emotion: round(probability, 4) for emotion, probability in probabilities.items()}
+def _finite(values: NDArray[np.float32]) -> bool:
+    return bool(np.isfinite(values).all())

@@ -1,10 +1,13 @@
 """LiteRT and TensorFlow behind one small interface, and a pool of them."""
 
 import queue
-from collections.abc import Iterator
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +15,9 @@ from numpy.typing import NDArray
 from ser_core.bundle import Bundle, BundleError
 
 Floats = NDArray[np.float32]
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
 
 RUNTIMES = ("litert", "tensorflow")
 
@@ -23,6 +29,16 @@ class Runtime(Protocol):
         self, windows: NDArray[np.float32], lengths: NDArray[np.int32]
     ) -> NDArray[np.float32]:
         """Windows `(n, samples)` of which `lengths` `(n,)` samples are sound -> `(n, classes)`."""
+        ...
+
+    def relative(
+        self, window: Floats, length: NDArray[np.int32], profile: Floats, count: Floats
+    ) -> tuple[Floats, Floats]:
+        """Logits `(1, classes)` and functionals `(1, k)` of one window, relative to a voice.
+
+        `profile` `(1, k)` stands for `count` `(1,)` recordings; with a count of 0 for none. Only
+        of bundles that know profiles.
+        """
         ...
 
 
@@ -37,6 +53,7 @@ class LiteRT:
             # The runner keeps only a weak hold on its interpreter.
             self._interpreter = interpreter
             self._predict = interpreter.get_signature_runner("predict")
+            self._no_profile = _no_profile(self._predict.get_input_details())
         except (ValueError, RuntimeError) as e:
             raise BundleError(f"{path} is not a model that LiteRT can run: {e}") from e
 
@@ -44,10 +61,27 @@ class LiteRT:
         self, windows: NDArray[np.float32], lengths: NDArray[np.int32]
     ) -> NDArray[np.float32]:
         answers = [
-            self._predict(waveform=windows[i : i + 1], length=lengths[i : i + 1])["logits"]
+            self._predict(
+                waveform=windows[i : i + 1], length=lengths[i : i + 1], **self._no_profile
+            )["logits"]
             for i in range(len(windows))
         ]
         return np.concatenate(answers)
+
+    def relative(
+        self, window: Floats, length: NDArray[np.int32], profile: Floats, count: Floats
+    ) -> tuple[Floats, Floats]:
+        answer = self._predict(waveform=window, length=length, profile=profile, count=count)
+        return answer["logits"], answer["functionals"]
+
+
+def _no_profile(inputs: dict[str, Any]) -> dict[str, Floats]:
+    """Zeros for what a model takes beside the window: no reference recordings."""
+    return {
+        name: np.zeros(tuple(details["shape"]), np.float32)
+        for name, details in inputs.items()
+        if name not in {"waveform", "length"}
+    }
 
 
 class TensorFlow:
@@ -68,7 +102,17 @@ class TensorFlow:
     def logits(
         self, windows: NDArray[np.float32], lengths: NDArray[np.int32]
     ) -> NDArray[np.float32]:
-        return np.asarray(self._model([windows, lengths[:, None]], training=False), np.float32)
+        inputs: dict[str, Any] = {"waveform": windows, "length": lengths[:, None]}
+        for each in self._model.inputs[2:]:
+            inputs[each.name] = np.zeros((len(windows), *each.shape[1:]), np.float32)
+        answers = self._model(list(inputs.values()), training=False)
+        return np.asarray(answers["logits"], np.float32)
+
+    def relative(
+        self, window: Floats, length: NDArray[np.int32], profile: Floats, count: Floats
+    ) -> tuple[Floats, Floats]:
+        answer = self._model([window, length[:, None], profile, count[:, None]], training=False)
+        return np.asarray(answer["logits"]), np.asarray(answer["functionals"])
 
 
 class Pool:
@@ -79,18 +123,58 @@ class Pool:
     ) -> None:
         if runtime not in RUNTIMES:
             raise BundleError(f"no runtime {runtime!r}; there are {', '.join(RUNTIMES)}")
-        self._free: queue.SimpleQueue[Runtime] = queue.SimpleQueue()
-        for _ in range(size):
-            self._free.put(_start(bundle, runtime, threads))
+        self._fill([_start(bundle, runtime, threads) for _ in range(size)])
+
+    def _fill(self, runtimes: Sequence[Runtime]) -> None:
+        self.size = len(runtimes)
+        self._lock = threading.Lock()
+        self._free = list(runtimes)
+        self._waiting: deque[queue.SimpleQueue[Runtime]] = deque()
 
     @contextmanager
     def borrow(self) -> Iterator[Runtime]:
-        """A runtime for the length of a `with` block."""
-        runtime = self._free.get()
+        """A runtime for the length of a `with` block; who came first is served first."""
+        runtime = self._take()
         try:
             yield runtime
         finally:
-            self._free.put(runtime)
+            with self._lock:
+                if self._waiting:
+                    self._waiting.popleft().put(runtime)
+                else:
+                    self._free.append(runtime)
+
+    def _take(self) -> Runtime:
+        with self._lock:
+            if self._free:
+                return self._free.pop()
+            mine: queue.SimpleQueue[Runtime] = queue.SimpleQueue()
+            self._waiting.append(mine)
+        return mine.get()
+
+    def each(
+        self, work: Callable[[Runtime, Item], Answer], items: Iterable[Item], count: int
+    ) -> Iterator[Answer]:
+        """`work` on each of `count` items, answers in their order; only a few items are held.
+
+        Each item borrows anew, so that a long recording does not keep short ones waiting.
+        """
+
+        def one(item: Item) -> Answer:
+            with self.borrow() as runtime:
+                return work(runtime, item)
+
+        if min(self.size, count) <= 1:
+            yield from map(one, items)
+            return
+        with ThreadPoolExecutor(min(self.size, count)) as threads:
+            ahead: deque[Future[Answer]] = deque()
+            for item in items:
+                ahead.append(threads.submit(one, item))
+                if len(ahead) > 2 * self.size:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
 
 
 def _start(bundle: Bundle, runtime: str, threads: int) -> Runtime:

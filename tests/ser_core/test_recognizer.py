@@ -126,17 +126,41 @@ def test_only_where_somebody_speaks_is_judged() -> None:
     assert prediction.duration == 4.5
 
 
-def test_windows_count_by_the_speech_in_them() -> None:
-    # Five seconds of pause: the middle windows hold nothing and must not have a say.
+def test_windows_without_speech_are_marked_and_have_no_say() -> None:
+    # Five seconds of pause: the middle windows hold nothing.
     signal = np.concatenate([voice(3.0), silence(5.0), voice(3.0)])
+    spy = Spy()
+    prediction = fakes.recognizer(network=spy).predict(signal, 16_000)
+    spans = [(segment.start, segment.end, segment.speech) for segment in prediction.segments]
+    assert spans == [
+        (0.0, 3.0, True),
+        (1.5, 4.5, True),
+        (3.0, 6.0, False),
+        (4.5, 7.5, False),
+        (6.0, 9.0, True),
+        (7.5, 10.5, True),
+        (8.0, 11.0, True),
+    ]
+    assert len(spy.windows) == 5
+    assert prediction.segments[2].to_dict() == {
+        "start": 3.0,
+        "end": 6.0,
+        "speech": False,
+        "emotion": None,
+        "confidence": None,
+        "probabilities": None,
+    }
+
+
+def test_windows_count_by_the_speech_in_them() -> None:
+    signal = np.concatenate([voice(3.0), silence(2.4), voice(3.0)])
     prediction = fakes.recognizer(network=Timid()).predict(signal, 16_000)
-    quiet = [s for s in prediction.segments if s.start >= 3.0 and s.end <= 8.0]
-    assert len(quiet) == 2
-    assert all(segment.confidence == pytest.approx(1 / 7, abs=1e-3) for segment in quiet)
-    first, last = prediction.segments[0], prediction.segments[-1]
-    assert first.confidence == last.confidence == pytest.approx(0.961, abs=1e-3)
-    plain_mean = np.mean([segment.confidence for segment in prediction.segments])
-    assert prediction.confidence > plain_mean + 0.1
+    weights = np.array([segment.speech for segment in prediction.segments], float)
+    assert weights.all()
+    confidences = [segment.confidence or 0.0 for segment in prediction.segments]
+    assert confidences[0] == confidences[-1] == pytest.approx(0.961, abs=1e-3)
+    assert min(confidences) < 0.8
+    assert prediction.confidence > np.mean(confidences) + 0.02
 
 
 @pytest.mark.parametrize("emotion", ["angry", "neutral", "sad"])
@@ -220,6 +244,7 @@ def test_the_answer_as_json_has_what_the_contract_says() -> None:
             {
                 "start": 0.0,
                 "end": 2.0,
+                "speech": True,
                 "emotion": "happy",
                 "confidence": 0.83,
                 "probabilities": fakes.PROBABILITIES,

@@ -1,0 +1,187 @@
+"""What was heard in a recording, and how it is told."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ser_core.profile import Profile
+
+
+@dataclass(frozen=True)
+class Span:
+    """A part of a recording that somebody marked."""
+
+    start: float
+    """Seconds from the beginning of the recording."""
+    end: float
+    speaker: str | None = None
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One window or marked part of a recording, and what was heard in it."""
+
+    start: float
+    """Seconds from the beginning of the recording."""
+    end: float
+    speech: bool
+    """Whether somebody speaks; if not, there is no emotion."""
+    emotion: str | None
+    confidence: float | None
+    probabilities: Mapping[str, float] | None
+    speaker: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON has it."""
+        answer: dict[str, Any] = {"start": round(self.start, 3), "end": round(self.end, 3)}
+        if self.speaker is not None:
+            answer["speaker"] = self.speaker
+        answer["speech"] = self.speech
+        answer["emotion"] = self.emotion
+        answer["confidence"] = None if self.confidence is None else round(self.confidence, 4)
+        answer["probabilities"] = rounded(self.probabilities)
+        return answer
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What the network says of each window of a recording, before calibration."""
+
+    duration: float
+    """Seconds of the recording."""
+    spans: NDArray[np.float64]
+    """Start and end of each window in seconds, `(windows, 2)`."""
+    logits: NDArray[np.float32]
+    """`(windows, classes)`; NaN where nobody speaks, which is not judged."""
+    speech: NDArray[np.float64]
+    """Share of each window in which somebody speaks, `(windows,)`."""
+    functionals: NDArray[np.float32] | None = None
+    """`(windows, k)`, if the bundle knows profiles; NaN where nobody speaks."""
+    parts: NDArray[np.int64] | None = None
+    """Which of the marked parts each window belongs to, `(windows,)`; None if none were marked."""
+    model_seconds: float = 0.0
+    """Time that the network took."""
+
+    @property
+    def judged(self) -> NDArray[np.bool_]:
+        """Which windows the network was asked about, `(windows,)`."""
+        known: NDArray[np.bool_] = np.isfinite(self.logits[:, 0])
+        return known
+
+    def probabilities(self, temperature: float) -> NDArray[np.float64]:
+        """Of every window, `(windows, classes)`; NaN where nobody speaks."""
+        return softmax(self.logits / temperature)
+
+    def overall(
+        self, temperature: float, among: NDArray[np.bool_] | None = None
+    ) -> NDArray[np.float64]:
+        """Of the recording, `(classes,)`: the windows' mean, weighted by their speech.
+
+        `among` `(windows,)` narrows it to some windows, of which at least one was judged.
+        """
+        used = self.judged if among is None else self.judged & among
+        overall: NDArray[np.float64] = np.average(
+            self.probabilities(temperature)[used], axis=0, weights=self.speech[used]
+        )
+        return overall
+
+    def profile(self, hop_share: float, among: NDArray[np.bool_] | None = None) -> Profile | None:
+        """The mean functionals of the windows, weighted by their speech, as a profile.
+
+        A recording of one window counts 1, a longer one as many as it holds windows of speech;
+        `hop_share` is the part of a window that is new in the next one.
+        """
+        if self.functionals is None:
+            return None
+        used = self.judged if among is None else self.judged & among
+        if not used.any():
+            return None
+        weights = self.speech[used]
+        mean = np.average(self.functionals[used], axis=0, weights=weights)
+        count = max(1.0, float(weights.sum()) * hop_share)
+        return Profile(mean.astype(np.float32), count)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a recording sounds like."""
+
+    emotion: str
+    """The most probable emotion."""
+    confidence: float
+    """Its calibrated probability."""
+    uncertain: bool
+    """The confidence is under the bundle's threshold: better not to act on this answer."""
+    probabilities: Mapping[str, float]
+    """Of every emotion, in the bundle's order; they sum to 1."""
+    duration: float
+    """Seconds."""
+    segments: tuple[Segment, ...]
+    """The windows of the recording in the order of time, which overlap; or the marked parts."""
+    model: str
+    version: str
+    speakers: Mapping[str, "Summary"] = field(default_factory=dict)
+    """What each speaker of the marked parts sounds like."""
+    profile: Profile | None = field(default=None, repr=False, compare=False)
+    """What this recording tells of the speaker's voice; None if the bundle knows no profiles."""
+    model_seconds: float = field(default=0.0, compare=False)
+    """Time that the network took."""
+
+    def to_dict(self, timeline: bool = False) -> dict[str, Any]:
+        """The answer as JSON has it; `timeline` adds the segments."""
+        answer: dict[str, Any] = {
+            "emotion": self.emotion,
+            "confidence": round(self.confidence, 4),
+            "uncertain": self.uncertain,
+            "probabilities": rounded(self.probabilities),
+            "duration": round(self.duration, 3),
+        }
+        if timeline:
+            answer["segments"] = [segment.to_dict() for segment in self.segments]
+        if self.speakers:
+            answer["speakers"] = {
+                name: summary.to_dict() for name, summary in self.speakers.items()
+            }
+        answer["model"] = {"name": self.model, "version": self.version}
+        return answer
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What one speaker sounds like in all marked parts together; None if nothing was heard."""
+
+    emotion: str | None
+    confidence: float | None
+    probabilities: Mapping[str, float] | None
+    seconds: float
+    """How long the marked parts last together."""
+    segments: int
+    """How many they are."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {
+            "emotion": self.emotion,
+            "confidence": None if self.confidence is None else round(self.confidence, 4),
+            "probabilities": rounded(self.probabilities),
+            "seconds": round(self.seconds, 3),
+            "segments": self.segments,
+        }
+
+
+def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Along the last axis, `(windows, classes)`; NaN stays NaN."""
+    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    exponentials = np.exp(shifted)
+    probabilities: NDArray[np.float64] = exponentials / exponentials.sum(axis=1, keepdims=True)
+    return probabilities
+
+
+def rounded(probabilities: Mapping[str, float] | None) -> dict[str, float] | None:
+    """To four digits, as answers have them."""
+    if probabilities is None:
+        return None
+    return {emotion: round(probability, 4) for emotion, probability in probabilities.items()}

@@ -1,0 +1,67 @@
+"""A recording that is listened to twice, in constant memory: once to survey it, once to judge it.
+
+What counts as sound depends on the loudest parts, which may come last; so nothing can be judged
+before all of it has passed. Short recordings are kept in between, long ones are decoded again.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import numpy as np
+
+from ser_core.activity import Survey
+from ser_core.audio import BLOCK, NotAudio, Signal
+
+KEPT = 2**20
+"""Samples, of all channels together, up to which a recording is kept in memory: 65 s at 16 kHz."""
+
+
+class Tape:
+    """The blocks of one recording, `(samples,)` or `(samples, channels)`, surveyed."""
+
+    def __init__(self, blocks: Callable[[], Iterable[Signal]], sampling_rate: int) -> None:
+        self._blocks = blocks
+        self._kept: list[Signal] | None = []
+        self.surveys: list[Survey] = []
+        """One for each channel; a single one for a mono recording."""
+        size = 0
+        for block in blocks():
+            columns = _columns(block)
+            if not self.surveys:
+                self.surveys = [Survey(sampling_rate) for _ in columns]
+            for survey, column in zip(self.surveys, columns, strict=True):
+                survey.add(column)
+            size += block.size
+            if self._kept is not None:
+                self._kept.append(block)
+            if size > KEPT:
+                self._kept = None
+
+    @classmethod
+    def of_signal(cls, signal: Signal, sampling_rate: int) -> "Tape":
+        """Of samples that are in memory anyway."""
+        starts = range(0, len(signal), BLOCK)
+        return cls(lambda: (signal[start : start + BLOCK] for start in starts), sampling_rate)
+
+    def cut(self, spans: Sequence[tuple[int, int]], channel: int = 0) -> Iterator[Signal]:
+        """The samples of each span `(start, stop)`, of one channel, as they pass.
+
+        The spans must be in the order of their starts. What is yielded is read-only to the caller.
+        Raises `AudioError`.
+        """
+        blocks = iter(self._blocks() if self._kept is None else self._kept)
+        held, offset = np.empty(0, np.float32), 0
+        for start, stop in spans:
+            while offset + len(held) < stop:
+                block = next(blocks, None)
+                if block is None:
+                    raise NotAudio("The recording changed while it was read.")
+                passed = min(max(0, start - offset), len(held))
+                held = np.concatenate([held[passed:], _columns(block)[channel]])
+                offset += passed
+            yield held[start - offset : stop - offset]
+
+
+def _columns(block: Signal) -> list[Signal]:
+    if block.ndim == 1:
+        return [block]
+    return [np.ascontiguousarray(block[:, channel]) for channel in range(block.shape[1])]
