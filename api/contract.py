@@ -29,6 +29,10 @@ def contract() -> dict[str, Any]:
     schemas = filled["components"]["schemas"]
     schemas["ModelName"]["enum"] = current_models().names
     schemas["ProblemName"]["enum"] = list(KINDS)
+    if not current_app.config["SETTINGS"].api_keys:
+        for item in filled["paths"].values():
+            for operation in item.values():
+                operation.pop("security", None)
     form = filled["paths"]["/predict"]["post"]["requestBody"]["content"]["multipart/form-data"]
     form["schema"]["properties"]["file"]["maxItems"] = current_app.config["SETTINGS"].max_files
     return filled

@@ -1,5 +1,6 @@
 """The contract says what the service does, no less and no more."""
 
+import hashlib
 import os
 import re
 import subprocess
@@ -13,12 +14,16 @@ from flask.testing import FlaskClient
 from jsonschema_rs import meta
 
 from api import Settings, create_app, problems
+from api.keys import OPEN
 from api.models import Models
 from api.predict import PARAMETERS
 from ser_core import __version__
 from ser_core.audio import AudioError
 from tests.api.fakes import recognizer
-from tests.api.live import ROOT, Server
+from tests.api.live import ROOT, serve
+
+KEY = "a key for the tests"
+KEY_HASH = hashlib.sha256(KEY.encode()).hexdigest()
 
 
 @pytest.fixture
@@ -94,32 +99,46 @@ def test_contract_is_filled_in_for_the_service_that_serves_it() -> None:
         assert body["schema"]["properties"]["file"]["maxItems"] == 3
 
 
+def test_a_service_with_keys_says_where_one_is_needed(contract: dict[str, Any]) -> None:
+    app = create_app(Settings(api_keys=(KEY_HASH,)), Models([recognizer()]))
+    locked = app.test_client().get("/openapi.json").get_json()
+    endpoints = {
+        (method, re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule)): rule.endpoint
+        for rule in app.url_map.iter_rules()
+        for method in rule.methods or ()
+    }
+    for which, operation in operations(locked).items():
+        assert ("security" not in operation) == (endpoints[which] in OPEN), which
+    for operation in operations(contract).values():
+        assert "security" not in operation
+
+
 def test_one_app_does_not_fill_in_the_contract_of_another(contract: dict[str, Any]) -> None:
     assert contract["components"]["schemas"]["ModelName"]["enum"] == ["default", "second"]
 
 
-def test_schemathesis_finds_nothing_that_the_contract_does_not_say(
-    live: Server, tmp_path: Path
-) -> None:
-    # From a file, as it leaves out the address that it reads the contract from.
-    contract = live.get("/openapi.json")
-    (tmp_path / "openapi.json").write_bytes(contract.body)
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "schemathesis.cli"),
-            *("--config-file", ROOT / "tests/api/schemathesis.toml"),
-            *("run", "openapi.json", "--url", f"http://127.0.0.1:{live.port}", "--checks", "all"),
-        ],
-        cwd=tmp_path,
-        env={
-            **os.environ,
-            "PYTHONPATH": str(ROOT),
-            "SCHEMATHESIS_HOOKS": "tests.api.audio_for_schemathesis",
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def test_schemathesis_finds_nothing_that_the_contract_does_not_say(tmp_path: Path) -> None:
+    with serve(tmp_path, SER_API_KEYS=KEY_HASH, SER_WORKERS="1") as server:
+        # From a file, as it leaves out the address that it reads the contract from.
+        contract = server.get("/openapi.json")
+        (tmp_path / "openapi.json").write_bytes(contract.body)
+        done = subprocess.run(
+            [
+                *(sys.executable, "-m", "schemathesis.cli"),
+                *("--config-file", ROOT / "tests/api/schemathesis.toml"),
+                *("run", "openapi.json", "--url", f"http://127.0.0.1:{server.port}"),
+                *("--checks", "all", "--header", f"Authorization: Bearer {KEY}"),
+            ],
+            cwd=tmp_path,
+            env={
+                **os.environ,
+                "PYTHONPATH": str(ROOT),
+                "SCHEMATHESIS_HOOKS": "tests.api.audio_for_schemathesis",
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+        )
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
     tested = re.search(r"Tested: +(\d+)", done.stdout)
     assert tested is not None
