@@ -22,6 +22,8 @@ NO_REFERENCE = 0.3
 """How often training gives no reference, and judges against the population's mean."""
 ONLY_NEUTRAL = 0.2
 """How often the references are all neutral: a profile is often made of ordinary talk."""
+MIXUP = 0.3
+"""Parameter of the Beta distribution that two utterances are mixed by."""
 FURTHEST = 6.0
 """Standard deviations at which a functional is cut off."""
 
@@ -54,20 +56,24 @@ class RelativeToProfile(layers.Layer):  # type: ignore[misc]
         return {**super().get_config(), "mean": self.mean, "spread": self.spread}
 
 
-def relative_network(
-    norm: Norm, classes: int, width: int = 256, dropout: float = 0.4
-) -> keras.Model:
-    """Functionals, profile and count -> logits."""
-    size = len(norm.mean)
-    functionals = keras.Input((size,), name="functionals")
-    profile = keras.Input((size,), name="profile")
-    count = keras.Input((1,), name="count")
-    x = RelativeToProfile(norm.mean.tolist(), norm.spread.tolist())([functionals, profile, count])
-    x = layers.GaussianNoise(0.1)(layers.Dropout(0.1)(x))
+def head(size: int, classes: int, width: int = 256, dropout: float = 0.4) -> keras.Model:
+    """Relative functionals `(batch, size)` -> logits."""
+    relative = keras.Input((size,), name="relative")
+    x = layers.GaussianNoise(0.1)(layers.Dropout(0.1)(relative))
     for units in (width, width // 2):
         x = layers.Activation("gelu")(layers.BatchNormalization()(layers.Dense(units)(x)))
         x = layers.Dropout(dropout)(x)
-    return keras.Model([functionals, profile, count], layers.Dense(classes)(x), name="relative")
+    return keras.Model(relative, layers.Dense(classes)(x), name="head")
+
+
+def relative_network(relation: RelativeToProfile, trained_head: keras.Model) -> keras.Model:
+    """Functionals, profile and count -> logits."""
+    size = len(relation.mean)
+    functionals = keras.Input((size,), name="functionals")
+    profile = keras.Input((size,), name="profile")
+    count = keras.Input((1,), name="count")
+    logits = trained_head(relation([functionals, profile, count]))
+    return keras.Model([functionals, profile, count], logits, name="relative")
 
 
 @dataclass(frozen=True)
@@ -120,11 +126,13 @@ class References:
 
 
 def fit_relative(
-    data: Described, classes: int, *, seed: int = 0, steps: int = 3000, batch: int = 128
+    data: Described, classes: int, *, seed: int = 0, steps: int = 4000, batch: int = 128
 ) -> keras.Model:
     """Fit the relative network with 0 to 10 random references in training."""
     keras.utils.set_random_seed(seed)
-    model = relative_network(data.norm(), classes)
+    norm = data.norm()
+    relation = RelativeToProfile(norm.mean.tolist(), norm.spread.tolist())
+    model = head(len(norm.mean), classes)
     rate = keras.optimizers.schedules.CosineDecay(1e-4, steps - 200, 0.0, None, 3e-3, 200)
     model.compile(
         keras.optimizers.AdamW(rate, weight_decay=0.02, global_clipnorm=5.0),
@@ -134,13 +142,27 @@ def fit_relative(
     rng = references.rng
     probabilities = balanced_probabilities(data.corpora, data.labels)
     hot = np.eye(classes, dtype=np.float32)[data.labels]
+    # Half of what is heard is as it was recorded, the rest is any of its variants.
+    variants = len(data.functionals)
+    shares = np.full(variants, 0.5 / max(1, variants - 1))
+    shares[0] = 1 - shares[1:].sum()
     for _ in range(steps):
         rows = rng.choice(len(data.labels), batch, p=probabilities)
-        variants = rng.integers(len(data.functionals), size=batch)
+        drawn = rng.choice(variants, batch, p=shares)
         counts = rng.integers(1, MOST_REFERENCES + 1, size=batch)
         counts[rng.random(batch) < NO_REFERENCE] = 0
-        drawn = [references.profile(*each) for each in zip(rows, counts, variants, strict=True)]
-        profiles = np.array([profile for profile, _ in drawn])
-        found = np.array([[count] for _, count in drawn], np.float32)
-        model.train_on_batch((data.functionals[variants, rows], profiles, found), hot[rows])
-    return model
+        found = [references.profile(*each) for each in zip(rows, counts, drawn, strict=True)]
+        profiles = np.array([profile for profile, _ in found])
+        count = np.array([[number] for _, number in found], np.float32)
+        x = np.asarray(relation([data.functionals[drawn, rows], profiles, count]))
+        model.train_on_batch(*_mixed(x, hot[rows], rng))
+    return relative_network(relation, model)
+
+
+def _mixed(
+    x: NDArray[np.float32], y: NDArray[np.float32], rng: np.random.Generator
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Mixup (arXiv:1710.09412), one share for the whole batch."""
+    share = np.float32(rng.beta(MIXUP, MIXUP))
+    other = rng.permutation(len(x))
+    return share * x + (1 - share) * x[other], share * y + (1 - share) * y[other]
