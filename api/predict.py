@@ -91,6 +91,8 @@ def _judge(recording: Upload, options: Options) -> dict[str, Any]:
     answer = prediction.to_dict(timeline=options.timeline)
     if options.top is not None:
         for part in (answer, *answer.get("segments", ())):
+            if part["probabilities"] is None:
+                continue  # nobody speaks there
             part["probabilities"] = _most_probable(part["probabilities"], options.top)
     if recording.filename is not None:
         answer["filename"] = recording.filename

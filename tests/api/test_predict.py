@@ -2,6 +2,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from flask.testing import FlaskClient
 
@@ -81,6 +82,23 @@ def test_top_keeps_the_most_probable_in_their_order(client: FlaskClient) -> None
     assert list(answer["probabilities"].items()) == [("happy", 0.83), ("neutral", 0.06)]
     assert list(answer["segments"][1]["probabilities"]) == ["happy", "neutral"]
     assert len(client.post("/predict?top=99", **raw()).get_json()["probabilities"]) == 7
+
+
+def test_windows_without_speech_have_no_emotion(client: FlaskClient) -> None:
+    pause = encode(np.concatenate([voice(3.0), silence(6.0), voice(3.0)]))
+    answer = client.post("/predict?timeline=true&top=1", **raw(pause)).get_json()
+    assert answer["probabilities"] == {"happy": 0.83}
+    assert [each["speech"] for each in answer["segments"]] == [True, True] + [False] * 3 + [
+        True
+    ] * 2
+    assert answer["segments"][2] == {
+        "start": 3.0,
+        "end": 6.0,
+        "speech": False,
+        "emotion": None,
+        "confidence": None,
+        "probabilities": None,
+    }
 
 
 def test_model_chooses_among_those_served(client: FlaskClient) -> None:
