@@ -133,7 +133,10 @@ def fit_relative(
     norm = data.norm()
     relation = RelativeToProfile(norm.mean.tolist(), norm.spread.tolist())
     model = head(len(norm.mean), classes)
-    rate = keras.optimizers.schedules.CosineDecay(1e-4, steps - 200, 0.0, None, 3e-3, 200)
+    warm_up = steps // 20
+    rate = keras.optimizers.schedules.CosineDecay(
+        1e-4, steps - warm_up, warmup_target=3e-3, warmup_steps=warm_up
+    )
     model.compile(
         keras.optimizers.AdamW(rate, weight_decay=0.02, global_clipnorm=5.0),
         keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1),
