@@ -83,7 +83,9 @@ class Reader:
             return Markup("file")
         if "additionalProperties" in schema and schema["additionalProperties"] is not True:
             return Markup("object of {}").format(self.kind(schema["additionalProperties"]))
-        return escape(" ".join([schema.get("type", "anything"), *_bounds(schema)]))
+        kind = schema.get("type", "anything")
+        words = " or ".join(kind) if isinstance(kind, list) else kind
+        return escape(" ".join([words, *_bounds(schema)]))
 
     def examples(self, operation: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Every example of an operation's answers: its status, its request and its JSON."""
