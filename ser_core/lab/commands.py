@@ -14,6 +14,7 @@ from ser_core.lab.checkpoint import CheckpointError
 from ser_core.lab.corpora import CorpusError, read
 from ser_core.lab.export import ExportError
 from ser_core.lab.presets import PRESETS, preset
+from ser_core.lab.referencing import NoReferences, draw_profiles
 from ser_core.lab.splits import SplitError
 from ser_core.lab.training import TrainingError
 from ser_core.recognizer import Recognizer
@@ -22,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 DATA_HELP = "a CSV manifest, or the folder of a public corpus"
 
-EXPECTED = (CorpusError, SplitError, TrainingError, CheckpointError, ExportError)
+EXPECTED = (CorpusError, NoReferences, SplitError, TrainingError, CheckpointError, ExportError)
 """What data or an earlier training may be at fault for, told in one line."""
 
 Command = Callable[[argparse.Namespace], int]
@@ -47,6 +48,18 @@ def add_evaluate(command: argparse.ArgumentParser) -> None:
     command.add_argument("model", help="name or folder of a bundle")
     command.add_argument("--data", type=Path, required=True, help=DATA_HELP)
     command.add_argument("--split", choices=("train", "valid", "test"), help="only this part")
+    command.add_argument(
+        "--references",
+        type=_positive,
+        metavar="K",
+        help="judge relative to K other recordings of the speaker, unlabelled, drawn at random",
+    )
+    command.add_argument(
+        "--of-others",
+        action="store_true",
+        help="draw them from other speakers of the corpus instead: what a microphone gives",
+    )
+    command.add_argument("--seed", type=int, default=0, help="of that draw")
     command.add_argument("--json", action="store_true", help="figures as JSON")
     command.set_defaults(run=_reporting(_evaluate))
 
@@ -115,7 +128,15 @@ def _evaluate(options: argparse.Namespace) -> int:
             len(trained_on),
             ", ".join(sorted(trained_on)[:5]),
         )
-    outcome = evaluation.hear_all(recognizer, utterances, progress=sys.stderr.isatty())
+    progress = sys.stderr.isatty()
+    outcome = evaluation.hear_all(recognizer, utterances, progress)
+    if options.references:
+        skipped = outcome.skipped
+        profiles = draw_profiles(
+            outcome, options.references, options.seed, of_others=options.of_others
+        )
+        outcome = evaluation.hear_all(recognizer, outcome.utterances, progress, profiles)
+        outcome.skipped.extend(skipped)
     result = evaluation.scores(outcome, recognizer.bundle.temperature)
     for reason, count in reading.skip_counts.items():
         result["skipped"][reason] += count

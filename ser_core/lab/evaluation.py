@@ -14,6 +14,7 @@ from tqdm import tqdm
 from ser_core.audio import AudioError
 from ser_core.emotions import to_label_set
 from ser_core.lab.corpora import Reading, Utterance
+from ser_core.profile import Profile
 from ser_core.recognizer import Heard, Recognizer
 
 logger = logging.getLogger(__name__)
@@ -38,25 +39,31 @@ class Outcome:
 
 
 def hear_all(
-    recognizer: Recognizer, utterances: Sequence[Utterance], progress: bool = False
+    recognizer: Recognizer,
+    utterances: Sequence[Utterance],
+    progress: bool = False,
+    profiles: Sequence[Profile | None] | None = None,
 ) -> Outcome:
     """Run the exported model on every utterance's file: decode, window, LiteRT.
 
+    With `profiles`, one for each utterance, it is heard relative to them.
     Utterances with labels that the model has not, or that cannot be read, are counted, not judged.
     """
     emotions = recognizer.bundle.emotions
     skipped: list[tuple[Utterance, str]] = []
     known: list[tuple[Utterance, int]] = []
-    for utterance in utterances:
+    of_known: list[Profile | None] = []
+    for utterance, profile in zip(utterances, profiles or [None] * len(utterances), strict=True):
         label = to_label_set(utterance.emotion, emotions)
         if label is None:
             skipped.append((utterance, f"label {utterance.emotion!r} is not one of the model's"))
         else:
             known.append((utterance, emotions.index(label)))
+            of_known.append(profile)
 
-    def hear(utterance: Utterance) -> Heard | str:
+    def hear(utterance: Utterance, profile: Profile | None) -> Heard | str:
         try:
-            return recognizer.hear(utterance.path)
+            return recognizer.hear(utterance.path, profile=profile)
         except (AudioError, OSError) as e:
             logger.warning("skipped %s: %s", utterance.path, e)
             return f"cannot be read: {type(e).__name__}"
@@ -64,7 +71,7 @@ def hear_all(
     with ThreadPoolExecutor(WORKERS) as pool:
         answers = list(
             tqdm(
-                pool.map(hear, (utterance for utterance, _ in known)),
+                pool.map(hear, (utterance for utterance, _ in known), of_known),
                 total=len(known),
                 desc="judging",
                 unit="clip",

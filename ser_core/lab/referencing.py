@@ -1,0 +1,52 @@
+"""Judging with reference recordings: what it gives to know the speaker."""
+
+from collections import defaultdict
+from collections.abc import Hashable
+
+import numpy as np
+
+from ser_core.lab.evaluation import Outcome, speaker_key
+from ser_core.profile import Profile
+
+
+class NoReferences(ValueError):  # noqa: N818 (it says what is missing, not that something broke)
+    """There is nothing to draw references from, or the model has no use for them."""
+
+
+def draw_profiles(
+    outcome: Outcome, count: int, seed: int = 0, *, of_others: bool = False
+) -> list[Profile | None]:
+    """For each utterance the profile of up to `count` others of its speaker, drawn at random.
+
+    Nothing of their labels is used. `of_others` draws as many from other speakers of the same
+    corpus: what is then gained is the microphone's, not the speaker's. None where there is no
+    other utterance.
+
+    Raises:
+        NoReferences: an utterance has no speaker, or the bundle knows no profiles.
+    """
+    if nameless := sum(not utterance.speaker for utterance in outcome.utterances):
+        raise NoReferences(f"references need speakers, and {nameless} utterances name none")
+    described = [heard.profile(1.0) for heard in outcome.heard]
+    if described and not any(described):
+        raise NoReferences("the model knows no profiles of speakers")
+    rng = np.random.default_rng(seed)
+    speakers = [speaker_key(utterance) for utterance in outcome.utterances]
+    corpora = [utterance.corpus for utterance in outcome.utterances]
+    groups: dict[Hashable, list[int]] = defaultdict(list)
+    for row, group in enumerate(corpora if of_others else speakers):
+        groups[group].append(row)
+    profiles: list[Profile | None] = []
+    for row, speaker in enumerate(speakers):
+        group = groups[corpora[row] if of_others else speaker]
+        candidates = [
+            profile.mean
+            for other in group
+            if other != row
+            and (speakers[other] == speaker) != of_others
+            and (profile := described[other])
+        ]
+        drawn = rng.permutation(len(candidates))[:count].tolist()
+        means = [candidates[index] for index in drawn]
+        profiles.append(Profile(np.mean(means, axis=0), float(len(means))) if means else None)
+    return profiles
