@@ -70,6 +70,11 @@ class Reader:
         beside = {name: value for name, value in item.items() if name != "$ref"}
         return {**self.resolve(found), **beside}
 
+    def parameters(self, operation: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+        """An operation's own parameters, without those that every one has."""
+        resolved = (self.resolve(each) for each in operation["parameters"])
+        return [each for each in resolved if each["in"] != "header"]
+
     def kind(self, schema: Mapping[str, Any]) -> Markup:
         """A schema's type in words, with links to the schemas that have a name of their own."""
         if "$ref" in schema:
