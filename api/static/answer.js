@@ -66,13 +66,13 @@ export class AnswerView {
   showMoment(time) {
     const { parts, answer, clip } = this;
     const moment = time === null ? null : momentAt(this.segments, time);
-    parts.whole.hidden = time === null;
+    parts.whole.hidden = this.player?.position == null;
     if (time === null) {
       parts.heading.textContent = "In the whole recording";
       this.bars.show(answer.probabilities, clip.before?.probabilities);
     } else {
       parts.heading.textContent = capital(this.describe(time));
-      this.bars.show(moment?.probabilities ?? {}, answer.probabilities);
+      this.bars.show(moment?.probabilities ?? {});
     }
   }
 

@@ -10,8 +10,9 @@ import { capital, clock, paint, percent } from "./words.js";
 
 const EVERY = 1; // seconds between two requests, where the service and the network keep up
 const LEAST = 1; // seconds that the first request holds
-const SHOWN = 60; // seconds that the curve shows
-const PATIENCE = 4; // failures in a row after which it stops
+const SHOWN = 60; // seconds that the curve shows at most
+const LEAST_SHOWN = 10;
+const PATIENCE = 3; // failures in a row after which it stops
 
 // parts: start, stop, meter, hint, note; view: what the panel shows, with its parts
 export class Live {
@@ -126,7 +127,8 @@ export class Live {
 
   draw() {
     const offset = Math.max(0, this.heard - SHOWN);
-    this.view.draw(this.segments, this.emotions, Math.max(this.heard, 10), offset);
+    const until = Math.max(this.heard, LEAST_SHOWN);
+    this.view.draw(this.segments, this.emotions, until, offset, this.heard);
   }
 
   state(text) {
@@ -159,7 +161,7 @@ export class LiveView {
     const { parts } = this;
     paint(parts.verdict, answer.emotion);
     parts.emotion.textContent = capital(answer.emotion);
-    parts.confidence.textContent = `${percent(answer.confidence)} sure${answer.uncertain ? ": uncertain" : ""}`;
+    parts.confidence.textContent = `${percent(answer.confidence)}${answer.uncertain ? ", uncertain" : " sure"}`;
     this.bars.show(answer.probabilities);
   }
 
@@ -174,10 +176,10 @@ export class LiveView {
     this.parts.state.textContent = text;
   }
 
-  draw(segments, emotions, until, offset) {
+  draw(segments, emotions, until, offset, heard) {
     const { timeline, range } = this.parts;
     if (!timeline.clientWidth) return;
-    drawEmotions(timeline, segments, emotions, until, offset);
+    drawEmotions(timeline, segments, emotions, until, { from: offset, heard });
     range.textContent = `${clock(offset)} to ${clock(until)}`;
     const last = segments.at(-1);
     timeline.setAttribute("aria-label", last

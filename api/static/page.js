@@ -29,7 +29,6 @@ new History({ section: byId("session"), list: byId("clips"), clear: byId("clear"
 
 // Files: chosen, or dropped anywhere on the page.
 const addFiles = (files) => {
-  live.stop();
   clips.add([...files].map((file) => ({ file, name: file.name, origin: "file" })));
 };
 const input = byId("file");
@@ -95,7 +94,10 @@ const live = new Live(parts("live", ["start", "stop", "meter", "hint", "note"]),
   view: makeLiveView(),
   window: model().window,
   fields: () => (voice.token ? { ...named(), profile: voice.token } : named()),
-  onstart: () => byId("answer").replaceChildren(live.view.root),
+  onstart: () => panel.giveWayTo(live.view.root),
+});
+clips.addEventListener("change", () => {
+  if (live.running && !live.view.root.isConnected) live.stop();
 });
 
 function makeLiveView() {

@@ -45,6 +45,14 @@ export class Panel {
     if (arrives && this.shown && ["done", "failed"].includes(this.shown.state)) this.reveal();
   }
 
+  // Something else takes the place until a clip is chosen or judged.
+  giveWayTo(root) {
+    this.view?.close?.();
+    clearInterval(this.ticking);
+    Object.assign(this, { view: null, shown: null });
+    this.section.replaceChildren(root);
+  }
+
   // On a phone the answer appears below what one sees.
   reveal() {
     if (this.section.getBoundingClientRect().top > innerHeight * 0.7) {
@@ -99,12 +107,14 @@ export class Panel {
     const { root, parts } = fromTemplate("problem");
     const { problem } = clip;
     parts.title.textContent = clip.name;
-    parts.what.textContent = problem.title;
-    parts.detail.textContent = problem.detail;
+    const locked = problem.status === 401;
+    parts.what.textContent = locked ? "This service wants an API key" : problem.title;
+    parts.detail.textContent = locked && !apiKey.get() ? "Whoever runs it can give you one." : problem.detail;
     parts.advice.textContent = ADVICE[problem.type.split("/").pop()] ?? "";
+    parts.again.hidden = locked;
     parts.again.onclick = () => this.clips.again(clip);
     parts.forget.onclick = () => this.clips.forget(clip);
-    parts.keyform.hidden = problem.status !== 401;
+    parts.keyform.hidden = !locked;
     parts.keyform.onsubmit = (event) => {
       event.preventDefault();
       apiKey.set(parts.key.value.trim());
@@ -152,5 +162,6 @@ function stateOf(clip) {
   if (clip.state === "done") {
     return `${clip.answer.emotion} ${percent(clip.answer.confidence)}${clip.answer.uncertain ? "?" : ""}`;
   }
-  return { waiting: "waiting", failed: clip.problem?.title.toLowerCase(), busy: "busy" }[clip.state] ?? "…";
+  if (clip.state === "failed") return clip.problem.title.toLowerCase();
+  return clip.state === "judging" ? "listening" : clip.state;
 }

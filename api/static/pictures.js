@@ -77,14 +77,16 @@ export function drawWaveform(canvas, { peaks, duration: heard }, duration) {
 }
 
 // The likeliest emotion as a band with its name, the probabilities of all stacked under it.
-export function drawEmotions(canvas, segments, emotions, duration, offset = 0) {
+// Live, what is not heard yet stays empty, and what is long ago is left out.
+export function drawEmotions(canvas, segments, emotions, duration, { from: offset = 0, heard = duration } = {}) {
   const { context, width, height } = surface(canvas);
   const { font, fontSize } = getComputedStyle(canvas);
   const band = 1.7 * parseFloat(fontSize);
   const x = (time) => ((time - offset) / (duration - offset)) * width;
   const step = Math.max((duration - offset) / width, 1e-3);
+  const shown = segments.filter((segment) => segment.end > offset);
   for (let column = 0; column < width; column += 1) {
-    const moment = momentAt(segments, offset + (column + 0.5) * step);
+    const moment = momentAt(shown, offset + (column + 0.5) * step);
     let top = band + 3;
     if (!moment) {
       context.fillStyle = colour("--track");
@@ -100,8 +102,7 @@ export function drawEmotions(canvas, segments, emotions, duration, offset = 0) {
   }
   context.font = font;
   context.textBaseline = "middle";
-  const shown = segments.filter((segment) => segment.end > offset);
-  for (const { start, end, emotion } of stretches(shown, duration, step)) {
+  for (const { start, end, emotion } of stretches(shown, heard, step)) {
     if (end <= offset) continue;
     const [from, to] = [Math.max(0, x(start)), x(end)];
     context.fillStyle = colour(emotion ? hueOf(emotion) : "--track");

@@ -28,7 +28,7 @@ export function seconds(value) {
 
 // 0:07.4 up to a minute long, 1:07 beyond.
 export function clock(value, tenths = false) {
-  const whole = tenths ? Math.floor(value * 10) / 10 : Math.floor(value);
+  const whole = tenths ? Math.round(value * 10) / 10 : Math.floor(value);
   const minutes = Math.floor(whole / 60);
   const rest = (whole - 60 * minutes).toFixed(tenths ? 1 : 0);
   return `${minutes}:${rest.padStart(tenths ? 4 : 2, "0")}`;

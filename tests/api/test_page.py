@@ -49,7 +49,7 @@ def test_the_page_posts_recordings_to_predict(client: FlaskClient) -> None:
 def test_the_page_names_the_limits_of_the_service() -> None:
     settings = Settings(max_bytes=1_500_000, max_seconds=90.0)
     text = create_app(settings, Models([recognizer()])).test_client().get("/").text
-    assert re.search(r"up to 1\.5 minutes\s+and 1\.5 MB", text)
+    assert re.search(r"up to 1\.5 minutes and 1\.5&nbsp;MB", text)
     assert 'data-max-bytes="1500000"' in text
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect, sync_playwright
 
 from tests.api.live import Server, serve
 from tests.sounds import encode, silence, voice
@@ -23,6 +23,11 @@ HARMLESS = (
     "Failed to load resource",  # answers of 4xx and 5xx; the page shows them
     "The Cross-Origin-Opener-Policy header has been ignored",  # on http, as it should be
 )
+
+PATIENCE = 45_000
+"""Milliseconds after which what is waited for has failed; a busy machine needs some."""
+
+expect.set_options(timeout=PATIENCE)
 
 Open = Callable[..., Page]
 
@@ -92,7 +97,7 @@ def open_page(
             **options,
         }
         context = browser.new_context(**settings)
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(PATIENCE)
         contexts.append(context)
         page = context.new_page()
         page.on("pageerror", lambda error: complaints.append(str(error)))
@@ -126,7 +131,7 @@ def shoot() -> Callable[[Page, str], None]:
 
 def until(page: Page, expression: str) -> None:
     """Wait until a script says so; the page's policy forbids Playwright's own way."""
-    for _ in range(150):
+    for _ in range(PATIENCE // 100):
         if page.evaluate(expression):
             return
         page.wait_for_timeout(100)

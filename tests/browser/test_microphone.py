@@ -23,7 +23,7 @@ def recorded(body: bytes) -> wave.Wave_read:
 def start_recording(page: Page, seconds: int = 2) -> None:
     page.get_by_role("tab", name="Microphone").click()
     page.get_by_role("button", name="Record", exact=True).click()
-    expect(page.locator("#record-clock")).to_have_text(f"0:0{seconds} / 1:00", timeout=20_000)
+    expect(page.locator("#record-clock")).to_have_text(f"0:0{seconds} / 1:00")
 
 
 def test_what_is_spoken_is_recorded_and_judged(open_page: Open) -> None:
@@ -108,9 +108,9 @@ def test_live_the_curve_grows_while_one_speaks(open_page: Open) -> None:
     page.route("**/predict", note)
     page.get_by_role("tab", name="Live").click()
     page.get_by_role("button", name="Start live").click()
-    expect(page.locator("#answer .facts")).to_have_text("Listening.", timeout=20_000)
+    expect(page.locator("#answer .facts")).to_have_text("Listening.")
     page.wait_for_timeout(5000)
-    expect(page.locator("#answer .confidence")).to_contain_text("sure")
+    expect(page.locator("#answer .confidence")).to_contain_text("%")
     expect(page.locator("#answer .timeline")).to_have_attribute("aria-label", LATELY)
     page.get_by_role("button", name="Stop").click()
     expect(page.locator("#answer .facts")).to_contain_text("Stopped after 0:0")
@@ -142,5 +142,5 @@ def test_live_stops_where_the_service_is_gone(open_page: Open) -> None:
     expect(page.locator("#answer .facts")).to_contain_text(
         "No answer: trying again", timeout=20_000
     )
-    expect(page.get_by_role("alert")).to_contain_text("cannot be reached", timeout=30_000)
+    expect(page.get_by_role("alert")).to_contain_text("cannot be reached")
     expect(page.get_by_role("button", name="Start live")).to_be_visible()

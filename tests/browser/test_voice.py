@@ -43,7 +43,7 @@ def test_a_normal_voice_is_made_kept_used_and_forgotten(open_page: Open) -> None
     section = page.get_by_role("region", name="My normal voice")
     section.get_by_role("button", name="Record 10 seconds").click()
     expect(section).to_contain_text("s to go")
-    expect(section).to_contain_text("Saved in this browser", timeout=30_000)
+    expect(section).to_contain_text("Saved in this browser")
     assert b'name="profile"\r\n\r\ntrue\r\n' in answers.asked[1][1]
     # The clip is heard anew, with the voice and without, and both are shown.
     expect(page.locator(".emotion")).to_have_text("Happy")
