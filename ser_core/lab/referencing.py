@@ -1,7 +1,6 @@
 """Judging with reference recordings: what it gives to know the speaker."""
 
 from collections import defaultdict
-from collections.abc import Hashable
 
 import numpy as np
 
@@ -33,15 +32,15 @@ def draw_profiles(
     rng = np.random.default_rng(seed)
     speakers = [speaker_key(utterance) for utterance in outcome.utterances]
     corpora = [utterance.corpus for utterance in outcome.utterances]
-    groups: dict[Hashable, list[int]] = defaultdict(list)
-    for row, group in enumerate(corpora if of_others else speakers):
-        groups[group].append(row)
+    groups: dict[str, list[int]] = defaultdict(list)
+    keys = corpora if of_others else speakers
+    for row, key in enumerate(keys):
+        groups[key].append(row)
     profiles: list[Profile | None] = []
     for row, speaker in enumerate(speakers):
-        group = groups[corpora[row] if of_others else speaker]
         candidates = [
             profile.mean
-            for other in group
+            for other in groups[keys[row]]
             if other != row
             and (speakers[other] == speaker) != of_others
             and (profile := described[other])

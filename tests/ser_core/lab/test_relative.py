@@ -1,0 +1,87 @@
+"""What is heard relative to a profile, and what a network learns from it."""
+
+import numpy as np
+import pytest
+
+from ser_core.lab.relative import (
+    SHRINKAGE,
+    Described,
+    References,
+    RelativeToProfile,
+    fit_relative,
+)
+
+SIZE = 6
+
+
+def relation() -> RelativeToProfile:
+    return RelativeToProfile([1.0] * SIZE, [2.0] * SIZE)
+
+
+def relative(functionals: float, profile: float, count: float) -> float:
+    inputs = [np.full((1, SIZE), value, np.float32) for value in (functionals, profile)]
+    return float(np.asarray(relation()([*inputs, np.array([[count]], np.float32)]))[0, 0])
+
+
+def test_without_references_the_profile_is_not_looked_at() -> None:
+    assert relative(5.0, np.nan, 0.0) == relative(5.0, 100.0, 0.0) == (5.0 - 1.0) / 2.0
+
+
+def test_few_references_are_shrunk_towards_the_population() -> None:
+    normal = 1.0 + 3.0 / (3.0 + SHRINKAGE) * (4.0 - 1.0)
+    assert relative(5.0, 4.0, 3.0) == pytest.approx((5.0 - normal) / 2.0, rel=1e-6)
+
+
+def test_far_off_values_are_cut() -> None:
+    assert relative(1e9, 4.0, 3.0) == 6.0
+
+
+def described(speakers: int, utterances: int, seed: int) -> Described:
+    """Speakers differ far more than emotions: the label is a small step from one's own normal."""
+    rng = np.random.default_rng(seed)
+    offsets = np.repeat(rng.normal(0, 3, (speakers, SIZE)), utterances, axis=0)
+    labels = np.tile(np.arange(utterances) % 2, speakers)
+    steps = np.where(labels, 1.0, -1.0)[:, None] * np.ones(SIZE)
+    values = offsets + steps + rng.normal(0, 0.5, offsets.shape)
+    names = [f"s{speaker}" for speaker in range(speakers) for _ in range(utterances)]
+    return Described(
+        functionals=values[None].astype(np.float32),
+        labels=labels.astype(np.int64),
+        corpora=["x"] * len(names),
+        speakers=names,
+        neutral=labels == 0,
+    )
+
+
+def test_references_are_others_of_the_same_speaker() -> None:
+    data = described(2, 3, 0)
+    mean, count = References(data, 0).profile(0, 10)
+    others = {1: data.functionals[0, 2], 2: data.functionals[0, 1:3].mean(axis=0)}
+    # Of the speaker's others, either both, or the neutral one alone.
+    np.testing.assert_allclose(mean, others[count], rtol=1e-6)
+
+
+def test_a_speaker_of_one_utterance_has_no_reference() -> None:
+    data = described(2, 1, 0)
+    assert References(data, 0).profile(0, 10)[1] == 0
+
+
+def test_the_norm_counts_speakers_alike_and_spreads_around_their_means() -> None:
+    norm = described(40, 10, 0).norm()
+    np.testing.assert_allclose(norm.mean, 0.0, atol=1.5)
+    np.testing.assert_allclose(norm.spread, np.sqrt(1 + 0.25), atol=0.1)
+
+
+def test_knowing_the_speaker_tells_apart_what_is_small_beside_the_speakers() -> None:
+    model = fit_relative(described(60, 12, 0), 2, steps=400)
+    test = described(20, 12, 1)
+    references = References(test, 0)
+    accuracy = {}
+    for count in (0, 10):
+        drawn = [references.profile(row, count) for row in range(len(test.labels))]
+        profiles = np.array([profile for profile, _ in drawn])
+        counts = np.array([[found] for _, found in drawn], np.float32)
+        logits = model.predict_on_batch([test.functionals[0], profiles, counts])
+        accuracy[count] = (np.asarray(logits).argmax(axis=1) == test.labels).mean()
+    assert accuracy[10] > 0.9
+    assert accuracy[0] < 0.85
