@@ -1,35 +1,18 @@
 """POST /predict: audio in, emotion out."""
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
-from flask import Blueprint, Response, current_app, jsonify, request
+from flask import Blueprint, Response, jsonify
 
 from api.metrics import judged
-from api.models import current_models
+from api.options import Options, read_options
 from api.problems import Problem, of_audio
 from api.upload import Upload, uploads
-from ser_core.audio import AudioError, Limits
-from ser_core.recognizer import Recognizer
+from ser_core.audio import AudioError
+from ser_core.recognizer import Prediction
 
 blueprint = Blueprint("predict", __name__)
-
-PARAMETERS = ("model", "timeline", "top")
-
-Parsed = TypeVar("Parsed")
-
-
-@dataclass(frozen=True)
-class Options:
-    """What a request asks for beside the emotion."""
-
-    recognizer: Recognizer
-    timeline: bool
-    top: int | None
-    limits: Limits
 
 
 @blueprint.post("/predict")
@@ -37,66 +20,51 @@ class Options:
 def predict() -> Response:
     """Judge the recordings of a request; a bad one among several does not fail the others."""
     recordings = uploads()
-    options = _options()
+    options = read_options()
     if len(recordings) == 1:
         return jsonify(_judge(recordings[0], options))
+    if options.segments is not None:
+        detail = "segments are of one recording: send one file."
+        raise Problem("bad-parameter", detail, {"parameter": "segments"})
     return jsonify(predictions=[_judge_or_say_why(each, options) for each in recordings])
 
 
-def _options() -> Options:
-    """From the query, or from a form's fields of the same names."""
-    if unknown := sorted(set(request.args) - set(PARAMETERS)):
-        detail = f"There is no parameter {unknown[0][:80]!r}, only {', '.join(PARAMETERS)}."
-        raise Problem("bad-parameter", detail, {"parameter": unknown[0][:80]})
-    settings = current_app.config["SETTINGS"]
-    return Options(
-        recognizer=_parameter("model", current_models().get) or current_models().get(None),
-        timeline=_parameter("timeline", partial(_flag, "timeline")) or False,
-        top=_parameter("top", _top),
-        limits=Limits(
-            max_seconds=settings.max_seconds,
-            max_channels=settings.max_channels,
-            max_sampling_rate=settings.max_sampling_rate,
-        ),
-    )
-
-
-def _parameter(name: str, parse: Callable[[str], Parsed]) -> Parsed | None:
-    """The first of a parameter's values; the others must be valid as well, or they are mistakes."""
-    return next(iter([parse(value) for value in request.values.getlist(name)]), None)
-
-
-def _flag(name: str, value: str) -> bool:
-    if value not in {"true", "false"}:
-        raise _bad(name, value, "true or false")
-    return value == "true"
-
-
-def _top(value: str) -> int:
-    # isascii: other scripts' digits are digits to Python as well.
-    if not (value.isascii() and value.isdigit() and len(value) < 4 and int(value) > 0):
-        raise _bad("top", value, "a whole number from 1 on")
-    return int(value)
-
-
-def _bad(name: str, value: str, wanted: str) -> Problem:
-    detail = f"{name}={value[:80]!r}: must be {wanted}."
-    return Problem("bad-parameter", detail, {"parameter": name})
-
-
 def _judge(recording: Upload, options: Options) -> dict[str, Any]:
-    started = time.perf_counter()
-    prediction = options.recognizer.predict(recording.file, limits=options.limits)
-    judged(prediction, time.perf_counter() - started)
-    answer = prediction.to_dict(timeline=options.timeline)
-    if options.top is not None:
-        for part in (answer, *answer.get("segments", ())):
-            if part["probabilities"] is None:
-                continue  # nobody speaks there
-            part["probabilities"] = _most_probable(part["probabilities"], options.top)
+    answer = _split(recording, options) if options.split else _whole(recording, options)
     if recording.filename is not None:
         answer["filename"] = recording.filename
     return answer
+
+
+def _whole(recording: Upload, options: Options) -> dict[str, Any]:
+    started = time.perf_counter()
+    prediction = options.recognizer.predict(
+        recording.file,
+        limits=options.limits,
+        profile=options.profile,
+        spans=options.segments,
+        explained=options.explain,
+    )
+    judged(prediction, time.perf_counter() - started)
+    answer = _answer(prediction, options)
+    if options.wants_profile:
+        answer["profile"] = _token(prediction, options)
+    return answer
+
+
+def _split(recording: Upload, options: Options) -> dict[str, Any]:
+    """Each channel's answer, or why it has none; what all share stands beside them."""
+    started = time.perf_counter()
+    predictions = options.recognizer.predict_channels(recording.file, limits=options.limits)
+    seconds = (time.perf_counter() - started) / len(predictions)
+    channels = []
+    for number, prediction in enumerate(predictions):
+        if isinstance(prediction, AudioError):
+            channels.append({"channel": number, "error": of_audio(prediction).to_dict()})
+            continue
+        judged(prediction, seconds)
+        channels.append({"channel": number, **_answer(prediction, options)})
+    return {"channels": channels}
 
 
 def _judge_or_say_why(recording: Upload, options: Options) -> dict[str, Any]:
@@ -104,6 +72,26 @@ def _judge_or_say_why(recording: Upload, options: Options) -> dict[str, Any]:
         return _judge(recording, options)
     except AudioError as e:
         return {"error": of_audio(e).to_dict(), "filename": recording.filename}
+
+
+def _answer(prediction: Prediction, options: Options) -> dict[str, Any]:
+    answer = prediction.to_dict(timeline=options.timeline or options.segments is not None)
+    if options.top is not None:
+        speakers = answer.get("speakers", {}).values()
+        for part in (answer, *answer.get("segments", ()), *speakers):
+            # Where nobody speaks there are none.
+            if part["probabilities"] is not None:
+                part["probabilities"] = _most_probable(part["probabilities"], options.top)
+    return answer
+
+
+def _token(prediction: Prediction, options: Options) -> str:
+    """The profile that the request gave, with what this recording adds."""
+    heard, given = prediction.profile, options.profile
+    if heard is None:
+        raise AssertionError("a bundle that knows profiles describes every recording")
+    updated = heard if given is None else given.update(heard)
+    return updated.to_token(options.recognizer.check_profiles())
 
 
 def _most_probable(probabilities: dict[str, float], top: int) -> dict[str, float]:

@@ -10,7 +10,8 @@ from typing import Any
 from flask import Blueprint, Flask, Response, g, jsonify, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
-from ser_core.audio import AudioError
+from ser_core.audio import READABLE, AudioError
+from ser_core.profile import ProfileError
 
 blueprint = Blueprint("problems", __name__)
 log = logging.getLogger(__name__)
@@ -61,13 +62,18 @@ KINDS = {
     "not-audio": Kind(
         415,
         "Not audio that can be read",
-        "WAV, FLAC, OGG (Vorbis, Opus), MP3 and AIFF are read, told by their content.",
+        f"{READABLE} are read, told by their content.",
     ),
     "empty": Kind(422, "Empty recording", "The file holds no sound."),
     "too-short": Kind(422, "Recording too short", "There is too little to judge."),
     "too-many-channels": Kind(422, "Too many channels", "Send fewer channels, or mix them."),
     "sampling-rate": Kind(422, "Unsupported sampling rate", "Send a usual sampling rate."),
     "not-finite": Kind(422, "Samples are not finite", "The samples hold NaN or infinity."),
+    "profile": Kind(
+        422,
+        "Profile that cannot be used",
+        "The token is damaged or of another model, or the model knows no profiles.",
+    ),
     "silent": Kind(422, "Silent recording", "There is nothing to hear in the recording."),
     "rate-limited": Kind(
         429, "Too many requests", "This client asks too often; Retry-After says when to go on."
@@ -128,6 +134,11 @@ def about_blank(status: HTTPStatus, detail: str | None, identity: str) -> dict[s
     }
 
 
+def of_profile(error: ProfileError) -> Problem:
+    """The problem that a profile has; it never repeats the token."""
+    return Problem("profile", str(error))
+
+
 def request_id() -> str:
     """The id of the request at hand: the client's if it is sane, else one made here."""
     if "request_id" not in g:
@@ -141,6 +152,7 @@ def init_app(app: Flask) -> None:
     """Answer every error of the app as a problem, and every request with its id."""
     app.register_blueprint(blueprint)
     app.register_error_handler(Problem, answer_problem)
+    app.register_error_handler(ProfileError, lambda error: answer_problem(of_profile(error)))
     app.register_error_handler(AudioError, lambda error: answer_problem(of_audio(error)))
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _unexpected)

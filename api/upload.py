@@ -15,6 +15,8 @@ from api.overload import REFUSAL, check_deadline
 from api.problems import Problem
 
 FIELD = "file"
+REFERENCE = "reference"
+"""Field of other recordings of the same speaker."""
 FORM_ALLOWANCE = 256 * 1024
 """Bytes that a form's own text may take beside the audio."""
 FORM_FIELDS = 16
@@ -139,6 +141,13 @@ def uploads() -> list[Upload]:
         raise too_large() from e
 
 
+def references() -> list[Upload]:
+    """The recordings that say what is normal for the speaker; call `uploads` before."""
+    if request.mimetype != "multipart/form-data":
+        return []
+    return _files(REFERENCE)
+
+
 def too_large() -> Problem:
     """The refusal of a request that sends too much, naming what is taken."""
     config = current_app.config
@@ -155,17 +164,21 @@ def _from_form() -> list[Upload]:
         files, fields = request.files, request.form
     except ValueError as e:
         raise Problem("malformed-body", f"The form cannot be parsed: {e}.") from e
-    # A browser sends a nameless, empty file where none was chosen.
-    found = [
-        Upload(each.stream, each.filename)  # type: ignore[arg-type]
-        for each in files.getlist(FIELD)
-        if each.filename
-    ]
+    found = _files(FIELD)
     if not found:
         raise Problem("no-audio", _what_came(list(files), list(fields)))
-    if len(found) > current_app.config["MAX_AUDIO_FILES"]:
+    if len(found) + len(_files(REFERENCE)) > current_app.config["MAX_AUDIO_FILES"]:
         raise too_large()
     return found
+
+
+def _files(field: str) -> list[Upload]:
+    # A browser sends a nameless, empty file where none was chosen.
+    return [
+        Upload(each.stream, each.filename)  # type: ignore[arg-type]
+        for each in request.files.getlist(field)
+        if each.filename
+    ]
 
 
 def _what_came(files: list[str], fields: list[str]) -> str:

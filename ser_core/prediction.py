@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ser_core.profile import Profile
+from ser_core.spectrum import Explanation
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,8 @@ class Prediction:
     """What each speaker of the marked parts sounds like."""
     profile: Profile | None = field(default=None, repr=False, compare=False)
     """What this recording tells of the speaker's voice; None if the bundle knows no profiles."""
+    explanation: Explanation | None = field(default=None, repr=False, compare=False)
+    """What the network saw, if that was asked for."""
     model_seconds: float = field(default=0.0, compare=False)
     """Time that the network took."""
 
@@ -145,6 +148,8 @@ class Prediction:
             answer["speakers"] = {
                 name: summary.to_dict() for name, summary in self.speakers.items()
             }
+        if self.explanation is not None:
+            answer["explanation"] = self.explanation.to_dict()
         answer["model"] = {"name": self.model, "version": self.version}
         return answer
 

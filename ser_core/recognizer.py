@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,16 @@ from ser_core.planning import Plan, plan_parts, plan_whole
 from ser_core.prediction import Heard, Prediction, Segment, Span, Summary
 from ser_core.profile import MOST, Norm, Profile, ProfileError
 from ser_core.runtime import Pool, Runtime
+from ser_core.spectrum import Explanation, explain
 from ser_core.tape import Tape
 
 __all__ = ["Heard", "Prediction", "Recognizer", "Recording", "Segment", "Span", "Summary"]
 
 Recording = Source | tuple[NDArray[Any], int] | NDArray[Any]
 """A path, bytes, a binary file, a signal, or a signal with its sampling rate."""
+
+EXPLAINED = 30
+"""Seconds of log-mel that an answer holds at most."""
 
 
 class Recognizer:
@@ -59,6 +64,7 @@ class Recognizer:
         limits: Limits = DEFAULT_LIMITS,
         profile: Profile | None = None,
         spans: Sequence[Span] | None = None,
+        explained: bool = False,
     ) -> Prediction:
         """Judge a recording: a path, bytes, a binary file, or `(signal, sampling_rate)`.
 
@@ -66,7 +72,8 @@ class Recognizer:
         constant however long the recording is. With a `profile`, it is heard relative to what is
         normal for that speaker. With `spans`, these parts alone are judged, each for itself and
         together for each speaker; where the bundle knows profiles and none is given, each relative
-        to the other parts of its speaker.
+        to the other parts of its speaker. With `explained` the answer has the log-mel of what was
+        judged, the first 30 s of it.
 
         Raises:
             AudioError: it cannot be read, or there is nothing in it to judge.
@@ -74,7 +81,8 @@ class Recognizer:
             OSError: the file is not there or may not be read.
         """
         tape = self._tape(recording, sampling_rate, limits, split=False)
-        return self.name(self._hear(tape, 0, profile, spans), spans)
+        prediction = self.name(self._hear(tape, 0, profile, spans), spans)
+        return replace(prediction, explanation=self._explain(tape)) if explained else prediction
 
     def predict_channels(
         self,
@@ -267,6 +275,15 @@ class Recognizer:
                     summed = total if each is None else total - each.count * each.mean
                     others[part] = Profile((summed / rest).astype(np.float32), min(rest, MOST))
         return [others[part] for part in _parts_of(heard).tolist()]
+
+    def _explain(self, tape: Tape) -> Explanation:
+        """The log-mel of what the windows cover, from the first one's start."""
+        rate = self.bundle.sampling_rate
+        spans = plan_whole(tape.surveys[0], self.bundle).spans
+        start = spans[0][0]
+        stop = min(spans[-1][1], start + EXPLAINED * rate)
+        (signal,) = tape.cut([(start, stop)])
+        return explain(signal, rate, start / rate)
 
     def _described(self, heard: Heard) -> Profile:
         described = heard.profile(self._new)

@@ -34,6 +34,29 @@ class Network:
         raise NotImplementedError("the made-up bundle knows no profiles")
 
 
+class Listener(Network):
+    """Knows voices: angry is who is louder than usual for that speaker.
+
+    Its functionals are the loudness and the share of the window that is sound.
+    """
+
+    def __init__(self) -> None:
+        self.counts: list[float] = []
+
+    def relative(self, window: Any, length: Any, profile: Any, count: Any) -> Any:
+        self.counts.append(float(count[0]))
+        loudness = float(np.sqrt(np.mean(np.square(window[0, : length[0]]))))
+        functionals = np.array([[loudness, length[0] / window.shape[1]]], np.float32)
+        usual = profile[0, 0] if count[0] > 0 else NORM["mean"][0]
+        logits = np.log(np.array([[*PROBABILITIES.values()]], np.float32))
+        logits[0, 0] += 40 * (loudness - usual)
+        return logits, functionals
+
+
+NORM = {"mean": [0.1, 0.5], "spread": [0.1, 0.2]}
+"""What the bundle of `listener` says of its speakers."""
+
+
 class Pool(runtime.Pool):
     """Lends one network as if it was a runtime."""
 
@@ -41,7 +64,14 @@ class Pool(runtime.Pool):
         self._fill([network])
 
 
-def recognizer(name: str = "default", network: Network | None = None) -> Recognizer:
+def listener(network: Listener | None = None, norm: Any = NORM) -> Recognizer:
+    """A made-up model that knows profiles."""
+    return recognizer("listener", network or Listener(), {"profile": norm})
+
+
+def recognizer(
+    name: str = "default", network: Network | None = None, info: Any = None
+) -> Recognizer:
     bundle = Bundle(
         path=Path("nowhere"),
         name=name,
@@ -52,6 +82,6 @@ def recognizer(name: str = "default", network: Network | None = None) -> Recogni
         hop=1.5,
         temperature=1.0,
         threshold=0.4,
-        info={},
+        info=info or {},
     )
     return Recognizer(bundle, Pool(network or Network()))

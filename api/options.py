@@ -1,0 +1,174 @@
+"""What a request asks for beside the emotion: its query, or a form's fields of the same names."""
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
+
+from flask import current_app, request
+
+from api.models import current_models
+from api.problems import Problem, of_audio
+from api.upload import references
+from ser_core.audio import AudioError, Limits
+from ser_core.profile import Profile
+from ser_core.recognizer import Recognizer, Span
+
+PARAMETERS = ("model", "timeline", "top", "channels", "segments", "profile", "explain")
+
+MOST_SEGMENTS = 1_000
+LONGEST_NAME = 100
+"""Characters of a speaker's name."""
+
+Parsed = TypeVar("Parsed")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a request asks for beside the emotion."""
+
+    recognizer: Recognizer
+    limits: Limits
+    timeline: bool
+    top: int | None
+    split: bool
+    """Each channel is judged for itself."""
+    segments: list[Span] | None
+    profile: Profile | None
+    """What is normal for the speaker, by the token and the references of the request."""
+    wants_profile: bool
+    """The answer is to hold the profile, updated."""
+    explain: bool
+
+
+def read_options() -> Options:
+    """The options of the request at hand.
+
+    Raises:
+        Problem: a parameter is unknown or cannot be used, or two do not go together.
+        ProfileError: a profile cannot be used.
+    """
+    if unknown := sorted(set(request.args) - set(PARAMETERS)):
+        detail = f"There is no parameter {unknown[0][:80]!r}, only {', '.join(PARAMETERS)}."
+        raise Problem("bad-parameter", detail, {"parameter": unknown[0][:80]})
+    settings = current_app.config["SETTINGS"]
+    limits = Limits(
+        max_seconds=settings.max_seconds,
+        max_channels=settings.max_channels,
+        max_sampling_rate=settings.max_sampling_rate,
+    )
+    recognizer = _parameter("model", current_models().get) or current_models().get(None)
+    timeline = _parameter("timeline", partial(_flag, "timeline")) or False
+    top = _parameter("top", _top)
+    split = _parameter("channels", _channels) == "split"
+    segments = _parameter("segments", partial(_segments, limits.max_seconds))
+    explain = _parameter("explain", partial(_flag, "explain")) or False
+    about_voice = bool(references() or set(request.values.getlist("profile")) - {"false"})
+    if split:
+        _refuse_together("channels=split", segments=segments is not None, explain=explain)
+        _refuse_together("channels=split", **{"a profile": about_voice})
+    if segments is not None:
+        _refuse_together("segments", **{"a profile": about_voice})
+    profile, wants_profile = _profile(recognizer, limits)
+    return Options(
+        recognizer, limits, timeline, top, split, segments, profile, wants_profile, explain
+    )
+
+
+def _parameter(name: str, parse: Callable[[str], Parsed]) -> Parsed | None:
+    """The first of a parameter's values; the others must be valid as well, or they are mistakes."""
+    return next(iter([parse(value) for value in request.values.getlist(name)]), None)
+
+
+def _flag(name: str, value: str) -> bool:
+    if value not in {"true", "false"}:
+        raise _bad(name, value, "true or false")
+    return value == "true"
+
+
+def _top(value: str) -> int:
+    # isascii: other scripts' digits are digits to Python as well.
+    if not (value.isascii() and value.isdigit() and len(value) < 4 and int(value) > 0):
+        raise _bad("top", value, "a whole number from 1 on")
+    return int(value)
+
+
+def _channels(value: str) -> str:
+    if value not in {"mix", "split"}:
+        raise _bad("channels", value, "mix or split")
+    return value
+
+
+def _segments(max_seconds: float, value: str) -> list[Span]:
+    """`[{"start": 0.0, "end": 2.5, "speaker": "A"}, ...]`; what else they hold is left alone."""
+    try:
+        listed = json.loads(value)
+    except (ValueError, RecursionError):
+        raise _bad("segments", value, "a JSON list") from None
+    if not isinstance(listed, list) or not listed:
+        raise _bad("segments", value, "a JSON list that is not empty")
+    if len(listed) > MOST_SEGMENTS:
+        raise _bad("segments", f"{len(listed)} of them", f"at most {MOST_SEGMENTS}")
+    spans = [_span(number, each) for number, each in enumerate(listed, 1)]
+    seconds = sum(span.end - span.start for span in spans)
+    if seconds > max_seconds:
+        raise _bad("segments", f"{seconds:g} s", f"at most {max_seconds:g} s together")
+    return spans
+
+
+def _span(number: int, given: Any) -> Span:
+    if not isinstance(given, dict):
+        raise _bad("segments", f"number {number}", "an object with start and end")
+    start, end = (_seconds(given.get(name)) for name in ("start", "end"))
+    if start is None or end is None or not 0 <= start < end:
+        raise _bad("segments", f"number {number}", "of numbers 0 <= start < end, in seconds")
+    speaker = given.get("speaker")
+    if not (speaker is None or (isinstance(speaker, str) and len(speaker) <= LONGEST_NAME)):
+        raise _bad("segments", f"number {number}", f"of a speaker in {LONGEST_NAME} characters")
+    return Span(start, end, speaker)
+
+
+def _seconds(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        seconds = float(value)
+    except OverflowError:
+        return None
+    return seconds if math.isfinite(seconds) else None
+
+
+def _profile(recognizer: Recognizer, limits: Limits) -> tuple[Profile | None, bool]:
+    """What is known of the voice, and whether the answer is to hold it."""
+    values = request.values.getlist("profile")
+    tokens = [value for value in values if value not in {"true", "false"}]
+    profile: Profile | None = None
+    wanted = bool(tokens) or "true" in values
+    if wanted or references():
+        norm = recognizer.check_profiles()
+        for token in tokens:
+            known = Profile.from_token(token, norm)
+            profile = known if profile is None else profile.update(known)
+    for number, reference in enumerate(references(), 1):
+        try:
+            described = recognizer.profile(reference.file, limits=limits)
+        except AudioError as error:
+            problem = of_audio(error)
+            detail = f"Reference {number}: {problem.detail}"
+            raise Problem(problem.name, detail, {"reference": number}) from error
+        profile = described if profile is None else profile.update(described)
+    return profile, wanted
+
+
+def _refuse_together(name: str, **others: bool) -> None:
+    for other, there in others.items():
+        if there:
+            detail = f"{name} and {other} do not go together."
+            raise Problem("bad-parameter", detail, {"parameter": name.split("=", maxsplit=1)[0]})
+
+
+def _bad(name: str, value: str, wanted: str) -> Problem:
+    detail = f"{name}={value[:80]!r}: must be {wanted}."
+    return Problem("bad-parameter", detail, {"parameter": name})

@@ -1,0 +1,139 @@
+"""A voice is heard against what is normal for it."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ser_core import AudioError, BundleError
+from ser_core.profile import ProfileError
+from ser_core.recognizer import Span
+from tests.api import fakes
+from tests.sounds import encode, silence, voice
+
+LOUD, QUIET = voice(2.0, level=0.8), voice(2.0, level=0.2)
+
+
+def test_a_profile_is_the_mean_of_what_the_recordings_tell() -> None:
+    listener = fakes.listener()
+    profile = listener.profile((LOUD, 16_000), encode(QUIET, "wav-float"))
+    loudness = [float(np.sqrt(np.mean(np.square(sound)))) for sound in (LOUD, QUIET)]
+    np.testing.assert_allclose(profile.mean, [np.mean(loudness), 2 / 3], rtol=1e-5)
+    assert profile.count == 2
+
+
+def test_the_answer_is_relative_to_the_profile() -> None:
+    listener = fakes.listener()
+    by_loud = listener.predict(LOUD, 16_000, profile=listener.profile((LOUD, 16_000)))
+    by_quiet = listener.predict(LOUD, 16_000, profile=listener.profile((QUIET, 16_000)))
+    assert by_loud.emotion == "happy"
+    assert by_quiet.emotion == "angry"
+    assert by_loud.probabilities == pytest.approx(fakes.PROBABILITIES, abs=1e-4)
+
+
+def test_without_a_profile_the_count_is_zero() -> None:
+    network = fakes.Listener()
+    prediction = fakes.listener(network).predict(LOUD, 16_000)
+    assert network.counts == [0.0]
+    assert prediction.profile is not None
+    assert prediction.profile.count == 1
+
+
+def test_a_long_recording_counts_as_the_windows_of_speech_in_it() -> None:
+    sound = np.concatenate([voice(15.0), silence(15.0), voice(15.0)])
+    profile = fakes.listener().profile((sound, 16_000))
+    assert 9 < profile.count < 11
+    assert profile.mean[1] == pytest.approx(1.0)
+
+
+def test_an_answer_s_own_profile_updates_the_one_before() -> None:
+    listener = fakes.listener()
+    first = listener.profile((QUIET, 16_000))
+    prediction = listener.predict(LOUD, 16_000, profile=first)
+    assert prediction.profile is not None
+    both = first.update(prediction.profile)
+    expected = listener.profile((QUIET, 16_000), (LOUD, 16_000))
+    np.testing.assert_allclose(both.mean, expected.mean, rtol=1e-5)
+
+
+def test_each_speaker_s_parts_are_heard_against_the_others_of_the_same() -> None:
+    # A speaks loud as ever, B is quiet but once.
+    sound = np.concatenate([LOUD, QUIET, LOUD, QUIET, LOUD, LOUD])
+    speakers = ["A", "B", "A", "B", "A", "B"]
+    spans = [Span(2.0 * i, 2.0 * i + 2, speaker) for i, speaker in enumerate(speakers)]
+    network = fakes.Listener()
+    prediction = fakes.listener(network).predict(sound, 16_000, spans=spans)
+    emotions = [segment.emotion for segment in prediction.segments]
+    assert emotions == ["happy", "happy", "happy", "happy", "happy", "angry"]
+    assert network.counts == [0.0] * 6 + [2.0] * 6
+
+
+def test_a_speaker_of_one_part_has_no_other() -> None:
+    network = fakes.Listener()
+    spans = [Span(0, 2, "A"), Span(2, 4), Span(4, 6)]
+    fakes.listener(network).predict(voice(6.0), 16_000, spans=spans)
+    assert network.counts == [0.0] * 3
+
+
+def test_a_model_that_knows_no_profiles_refuses_them() -> None:
+    profile = fakes.listener().profile((LOUD, 16_000))
+    for ask in (
+        lambda: fakes.recognizer().predict(LOUD, 16_000, profile=profile),
+        lambda: fakes.recognizer().profile((LOUD, 16_000)),
+    ):
+        with pytest.raises(ProfileError, match="default knows no profiles"):
+            ask()
+    assert fakes.recognizer().predict(LOUD, 16_000).profile is None
+
+
+def test_a_profile_needs_a_recording_that_can_be_read() -> None:
+    with pytest.raises(ProfileError, match="at least one"):
+        fakes.listener().profile()
+    with pytest.raises(AudioError):
+        fakes.listener().profile(encode(silence(1.0)))
+
+
+@pytest.mark.parametrize(
+    "norm",
+    [
+        {"mean": [0.1]},
+        {"mean": [0.1, 0.2], "spread": [1.0]},
+        {"mean": [], "spread": []},
+        {"mean": [0.1], "spread": [0.0]},
+        {"mean": ["x"], "spread": [1.0]},
+        "none",
+    ],
+)
+def test_a_bundle_with_a_damaged_norm_is_refused(norm: object) -> None:
+    with pytest.raises(BundleError, match=r"profile in its bundle\.json is damaged"):
+        fakes.listener(norm=norm)
+
+
+def test_litert_is_asked_with_the_profile(tmp_path: Path) -> None:
+    tf = pytest.importorskip("tensorflow")
+    from ser_core.runtime import LiteRT
+
+    class Model(tf.Module):
+        @tf.function(
+            input_signature=[
+                tf.TensorSpec((1, 100), tf.float32, name="waveform"),
+                tf.TensorSpec((1,), tf.int32, name="length"),
+                tf.TensorSpec((1, 2), tf.float32, name="profile"),
+                tf.TensorSpec((1,), tf.float32, name="count"),
+            ]
+        )
+        def predict(self, waveform, length, profile, count):  # type: ignore[no-untyped-def]
+            total = tf.reduce_sum(waveform, axis=1, keepdims=True)
+            functionals = tf.concat([total, tf.cast(length, tf.float32)[:, None]], axis=1)
+            return {"logits": functionals - count[:, None] * profile, "functionals": functionals}
+
+    model = Model()
+    tf.saved_model.save(model, str(tmp_path / "saved"), signatures={"predict": model.predict})
+    converter = tf.lite.TFLiteConverter.from_saved_model(str(tmp_path / "saved"))
+    path = tmp_path / "model.tflite"
+    path.write_bytes(converter.convert())
+    window, length = np.ones((1, 100), np.float32), np.array([80], np.int32)
+    profile, count = np.array([[3.0, 4.0]], np.float32), np.array([2.0], np.float32)
+    logits, functionals = LiteRT(path).relative(window, length, profile, count)
+    np.testing.assert_allclose(functionals, [[100.0, 80.0]])
+    np.testing.assert_allclose(logits, [[94.0, 72.0]])
