@@ -71,5 +71,5 @@ def create_app(settings: Settings | None = None, models: Models | None = None) -
     app.register_blueprint(docs.blueprint)
     models = models or Models.load(settings)
     app.extensions["ser"] = models
-    models.warm_up()
+    models.warm_up(then=lambda: metrics.ready(app))
     return app

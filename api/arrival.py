@@ -47,6 +47,11 @@ class Arrival:
         self._chunks: _Chunks | None = None
 
     @property
+    def whole(self) -> bool:
+        """It is all there, as far as can be told without parsing it."""
+        return self.complete and not self.too_large
+
+    @property
     def expects_continue(self) -> bool:
         """The client waits to be told that its body is wanted (RFC 9110, 10.1.1)."""
         return self.head is not None and bool(_EXPECT.search(self.head.lower()))

@@ -62,11 +62,16 @@ class Metrics:
             **given,
         )
         self.workers = Gauge(
-            "ser_workers", "Workers that are alive", multiprocess_mode="livesum", **given
+            "ser_workers", "Workers that are ready", multiprocess_mode="livesum", **given
         )
-        self.workers.set(1)
+        self.workers.set(0)
         self.starts = Counter("ser_worker_starts", "Workers started", **given)
         self.starts.inc()
+
+    def refused(self, name: str, status: int) -> None:
+        """Count a refusal that the app did not see."""
+        self.requests.labels("other", "none", str(status)).inc()
+        self.refusals.labels(name).inc()
 
     def text(self) -> bytes:
         """The metrics of all workers in Prometheus's format."""
@@ -84,6 +89,7 @@ def init_app(app: Flask) -> None:
     """Count every request of the app."""
     made = app.extensions["ser-metrics"] = Metrics()
     overload.on_in_flight = made.in_flight.set
+    overload.on_bare_refusal = made.refused
     app.register_blueprint(blueprint)
     app.before_request(_start)
     app.after_request(_count)
@@ -93,6 +99,12 @@ def init_app(app: Flask) -> None:
 def metrics() -> Response:
     """Text for Prometheus."""
     return Response(_metrics().text(), mimetype="text/plain; version=0.0.4")
+
+
+def ready(app: Flask) -> None:
+    """Say that this worker's models have answered their warm-up clip."""
+    counted: Metrics = app.extensions["ser-metrics"]
+    counted.workers.set(1)
 
 
 def judged(prediction: Prediction, seconds: float) -> None:

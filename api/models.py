@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from flask import current_app
 
@@ -69,17 +69,18 @@ class Models:
             detail = f"model={wanted[:80]!r}: there is {', '.join(self.names)}."
             raise Problem("bad-parameter", detail, {"parameter": "model"}) from None
 
-    def warm_up(self) -> None:
+    def warm_up(self, then: Callable[[], None] = lambda: None) -> None:
         """Have every model judge a clip, beside the requests: the first ones need not wait."""
-        threading.Thread(target=self._warm_up, name="warm-up", daemon=True).start()
+        threading.Thread(target=self._warm_up, args=[then], name="warm-up", daemon=True).start()
 
-    def _warm_up(self) -> None:
+    def _warm_up(self, then: Callable[[], None]) -> None:
         try:
             for recognizer in self:
                 recognizer.warm_up()
         except Exception:
             log.exception("the warm-up failed; /ready keeps saying no")
             return
+        then()
         self._warm.set()
 
 

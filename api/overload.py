@@ -24,6 +24,9 @@ DEADLINE: ContextVar[float | None] = ContextVar("deadline", default=None)
 on_in_flight: Callable[[int], None] = lambda count: None  # noqa: E731
 """Told how many requests the worker has taken and not yet answered."""
 
+on_bare_refusal: Callable[[str, int], None] = lambda name, status: None  # noqa: E731
+"""Told of each refusal that the app does not see: the kind of problem, and its status."""
+
 RETRY_AFTER = {"Retry-After": "1"}
 
 _DETAILS = {

@@ -67,6 +67,7 @@ class Running:
     def __init__(self, url: str, process: psutil.Process, seconds_to_ready: float) -> None:
         self.url = url
         self.seconds_to_ready = seconds_to_ready
+        self.pid = process.pid
         self._process = process
 
     def memory(self) -> Memory:
@@ -95,7 +96,8 @@ def running(service: Service, log: Path) -> Iterator[Running]:
             took = time.perf_counter() - started
             yield Running(url, psutil.Process(process.pid), took)
         finally:
-            process.send_signal(signal.SIGTERM)
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
             process.wait(timeout=40)
 
 
