@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from ser_core import __version__
 from ser_core.audio import AudioError
 from ser_core.bundle import BundleError
+from ser_core.profile import Profile, ProfileError
 from ser_core.recognizer import Prediction, Recognizer
 
 LAB = {
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         status: int = options.run(options)
         sys.stdout.flush()
-    except BundleError as e:
+    except (BundleError, ProfileError) as e:
         print(f"ser: {e}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -65,17 +66,17 @@ def serve(options: argparse.Namespace) -> int:
 def predict(options: argparse.Namespace) -> int:
     """Judge files; a bad one is named and does not stop the others."""
     recognizer = Recognizer.load(options.model)
+    profile = _profile(recognizer, options.reference) if options.reference else None
     status = 0
     for file in options.files:
         try:
-            prediction = recognizer.predict(file)
+            prediction = recognizer.predict(file, profile=profile)
         except (AudioError, OSError) as e:
             status = 1
-            reason = e.strerror if isinstance(e, OSError) and e.strerror else str(e)
             if options.json:
-                print(json.dumps({"file": file, "error": reason}))
+                print(json.dumps({"file": file, "error": _reason(e)}))
             else:
-                print(f"{file}: {reason}", file=sys.stderr)
+                print(f"{file}: {_reason(e)}", file=sys.stderr)
             continue
         if options.json:
             print(json.dumps({"file": file, **prediction.to_dict(options.timeline)}))
@@ -84,13 +85,36 @@ def predict(options: argparse.Namespace) -> int:
     return status
 
 
+def _profile(recognizer: Recognizer, references: Sequence[str]) -> Profile:
+    """What is normal for the speaker.
+
+    Raises:
+        ProfileError: the bundle knows no profiles, or a recording cannot be used.
+    """
+    profile: Profile | None = None
+    for file in references:
+        try:
+            described = recognizer.profile(file)
+        except (AudioError, OSError) as e:
+            raise ProfileError(f"reference {file}: {_reason(e)}") from e
+        profile = described if profile is None else profile.update(described)
+    if profile is None:
+        raise ProfileError("a profile needs at least one recording")
+    return profile
+
+
+def _reason(error: AudioError | OSError) -> str:
+    return error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+
+
 def _show(file: str, prediction: Prediction, timeline: bool) -> None:
     doubt = "  (uncertain)" if prediction.uncertain else ""
     print(f"{file}: {prediction.emotion} {prediction.confidence:.0%}{doubt}")
     if timeline:
         for segment in prediction.segments:
             span = f"{segment.start:7.1f} - {segment.end:.1f} s"
-            print(f"  {span:18} {segment.emotion} {segment.confidence:.0%}")
+            heard = f"{segment.emotion} {segment.confidence:.0%}" if segment.speech else "no speech"
+            print(f"  {span:18} {heard}")
 
 
 def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
@@ -110,6 +134,13 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     command.add_argument("--model", help="name or folder of a bundle (default: the one shipped)")
     command.add_argument("--json", action="store_true", help="one JSON object a line")
     command.add_argument("--timeline", action="store_true", help="every window, not only the whole")
+    command.add_argument(
+        "--reference",
+        nargs="+",
+        action="extend",
+        metavar="FILE",
+        help="other recordings of the same speaker: what is normal for this voice",
+    )
     command.set_defaults(run=predict)
 
     lab = {
