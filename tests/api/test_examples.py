@@ -26,6 +26,8 @@ FILES: dict[str, Callable[[], bytes]] = {
     "clip.wav": lambda: encode(voice(3.0)),
     "clip.flac": lambda: encode(voice(3.0), "flac"),
     "call.wav": lambda: encode(voice(6.0)),
+    "before.wav": lambda: encode(voice(3.0, pitch=160, seed=1)),
+    "stereo.wav": lambda: encode(np.stack([voice(3.0), silence(3.0)], axis=1)),
     "hour.flac": lambda: encode(np.zeros(3600 * 8_000, np.float32), "flac", 8_000),
     "notes.txt": lambda: b"No sound at all, but a text about one.",
     "silence.wav": lambda: encode(silence(2.0)),
@@ -34,7 +36,7 @@ FILES: dict[str, Callable[[], bytes]] = {
 
 HEARD = {"emotion", "confidence", "uncertain", "threshold", "card"}
 """Members that depend on the model: an example shows their kind, not their value."""
-MADE_UP = {"request_id", "version"}
+MADE_UP = {"request_id", "version", "profile", "log_mel", "decibels", "edges"}
 
 
 def examples() -> list[Any]:
