@@ -106,7 +106,7 @@ class Companion:
         except ServiceError as error:
             if error.kind in NOTHING_TO_JUDGE:
                 return None
-            if error.problem.get("parameter") != "profile" or not self.profile:
+            if error.kind != "profile" or not self.profile:
                 raise
             # Of another model by now: begin anew. Refused without one: the model knows none.
             self.profile = isinstance(self.profile, str)

@@ -59,6 +59,17 @@ class Prediction:
     answer: Mapping[str, Any] = field(repr=False)
     """Everything that the service said."""
 
+    @classmethod
+    def of(cls, answer: Mapping[str, Any]) -> "Prediction":
+        """What an answer of the service says."""
+        names = ("emotion", "confidence", "uncertain", "probabilities", "duration")
+        return cls(
+            **{name: answer[name] for name in names},
+            segments=tuple(Segment.of(each) for each in answer.get("segments", ())),
+            profile=answer.get("profile"),
+            answer=answer,
+        )
+
 
 class ServiceError(Exception):
     """The service refused, or failed; it says why by RFC 9457."""
@@ -129,28 +140,39 @@ class Client:
             ServiceError: the service refuses the recording, or has no time within `patience`.
             OSError: the service cannot be reached within `patience`.
         """
-        values = {name: _text(value) for name, value in parameters.items()}
+        values: dict[str, str | int | bool] = dict(parameters)
         if profile:
-            values["profile"] = _text(profile)
+            values["profile"] = profile
         if segments:
             values["segments"] = json.dumps([dict(each) for each in segments])
-        files = [("file", recording), *(("reference", each) for each in references)]
-        body, media_type = _form(values, files)
-        answer = self.request("POST", "/predict", body, {"Content-Type": media_type})
-        return Prediction(
-            segments=tuple(Segment.of(each) for each in answer.get("segments", ())),
-            profile=answer.get("profile"),
-            answer=answer,
-            **{
-                name: answer[name]
-                for name in ("emotion", "confidence", "uncertain", "probabilities", "duration")
-            },
-        )
+        return Prediction.of(self._predict(recording, references, values))
+
+    def predict_channels(
+        self, recording: Recording, **parameters: str | int | bool
+    ) -> "list[Prediction | ServiceError]":
+        """What each channel expresses, or why that cannot be said; otherwise as `predict`."""
+        answer = self._predict(recording, (), {**parameters, "channels": "split"})
+        return [
+            ServiceError(each["error"]["status"], each["error"])
+            if "error" in each
+            else Prediction.of(each)
+            for each in answer["channels"]
+        ]
 
     def models(self) -> list[dict[str, Any]]:
         """The models that the service has, the default one first."""
         models: list[dict[str, Any]] = self.request("GET", "/models")["models"]
         return models
+
+    def _predict(
+        self,
+        recording: Recording,
+        references: Sequence[Recording],
+        values: Mapping[str, str | int | bool],
+    ) -> Any:
+        files = [("file", recording), *(("reference", each) for each in references)]
+        body, media_type = _form({name: _text(each) for name, each in values.items()}, files)
+        return self.request("POST", "/predict", body, {"Content-Type": media_type})
 
     def request(
         self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None

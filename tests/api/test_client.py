@@ -13,8 +13,9 @@ from pathlib import Path
 from time import time
 from typing import Any
 
+import numpy as np
 import pytest
-from ser_client import Client, ServiceError
+from ser_client import Client, Prediction, ServiceError
 
 from tests.api.live import ROOT, Server
 from tests.sounds import encode, silence, voice
@@ -51,6 +52,40 @@ def test_parameters_reach_the_service(client: Client) -> None:
         (1.5, 4.5),
         (3.0, 6.0),
     ]
+
+
+def test_marked_parts_are_judged_for_each_speaker(client: Client) -> None:
+    parts = [{"start": 0, "end": 2.5, "speaker": "A"}, {"start": 3.0, "end": 6, "speaker": "B"}]
+    prediction = client.predict(encode(voice(6.0)), segments=parts)
+    found = [(each.start, each.end, each.speaker, each.speech) for each in prediction.segments]
+    assert found == [(0.0, 2.5, "A", True), (3.0, 6.0, "B", True)]
+    assert prediction.answer["speakers"].keys() == {"A", "B"}
+
+
+def test_a_profile_comes_back_and_is_sent_again(client: Client) -> None:
+    first = client.predict(WAV, profile=True)
+    assert first.profile is not None
+    second = client.predict(encode(voice(3.0, pitch=200)), profile=first.profile)
+    assert second.profile not in {None, first.profile}
+    with pytest.raises(ServiceError, match="damaged") as caught:
+        client.predict(WAV, profile=first.profile[:-3])
+    assert (caught.value.status, caught.value.kind) == (422, "profile")
+
+
+def test_references_change_what_is_heard(client: Client) -> None:
+    alone = client.predict(WAV)
+    beside = client.predict(WAV, references=[encode(voice(3.0, pitch=200)), encode(voice(2.0))])
+    assert beside.profile is None
+    assert beside.probabilities != alone.probabilities
+
+
+def test_channels_are_judged_apart(client: Client) -> None:
+    stereo = encode(np.stack([voice(3.0), silence(3.0)], axis=1))
+    left, right = client.predict_channels(stereo, top=1)
+    assert isinstance(left, Prediction)
+    assert (left.duration, len(left.probabilities)) == (3.0, 1)
+    assert isinstance(right, ServiceError)
+    assert (right.status, right.kind) == (422, "silent")
 
 
 def test_a_refusal_says_what_is_wrong(client: Client) -> None:

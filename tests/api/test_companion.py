@@ -119,14 +119,14 @@ def test_the_profile_is_sent_back_and_replaced_by_its_update() -> None:
 
 
 def test_a_model_without_profiles_is_asked_without_them() -> None:
-    refused = refusal("no-profiles", parameter="profile")
+    refused = refusal("profile")
     companion, service = converse(refused, prediction("happy"), prediction("happy"))
     assert service.profiles == [True, False, False]
     assert len(companion.messages) == 1 + 2 * 2
 
 
 def test_a_profile_of_another_model_is_given_up_for_a_new_one() -> None:
-    other = refusal("bad-profile", parameter="profile")
+    other = refusal("profile")
     _, service = converse(
         prediction("sad", profile="old"), other, prediction("sad", profile="new"), prediction("sad")
     )
@@ -168,6 +168,21 @@ def test_a_wav_is_talked_about_with_a_live_service(
     assert len(heard) == 2
     assert lines[0::2] == [f'"..." {describe(each)}' for each in heard]
     assert set(lines[1::2]) <= {f"  {line}" for line in (*Scripted.LINES.values(), "I see. Go on.")}
+
+
+def test_the_profile_grows_with_a_live_service(live: Server) -> None:
+    with Client(f"http://127.0.0.1:{live.port}") as client:
+        companion = Companion(client, Scripted())
+        profiles = []
+        for pitch in (150, 160, 170):
+            companion.answer(encode(voice(2.0, pitch=pitch)))
+            profiles.append(companion.profile)
+        assert all(isinstance(each, str) for each in profiles)
+        assert len(set(profiles)) == 3
+        # As after the service got another model: the old one is of no use there.
+        companion.profile = "of-another-model"
+        assert companion.listen(encode(voice(2.0, pitch=150))) is not None
+        assert companion.profile == profiles[0]  # begun anew
 
 
 def test_what_cannot_work_is_one_clear_line(live: Server, path: Path) -> None:
