@@ -3,10 +3,11 @@
 import { Bars } from "./bars.js";
 import { copy, download, element, fromTemplate } from "./dom.js";
 import { csv, curl, fileName, json } from "./exports.js";
+import { read as readLogMel } from "./log-mel.js";
 import { inWords, momentAt, stretches } from "./moments.js";
-import { decode, drawEmotions, drawWaveform } from "./pictures.js";
+import { decode, drawEmotions, drawSpectrogram, drawWaveform } from "./pictures.js";
 import { Player } from "./player.js";
-import { capital, doubt, paint, percent, seconds } from "./words.js";
+import { capital, clock, doubt, paint, percent, seconds } from "./words.js";
 
 export class AnswerView {
   constructor(clip, { onagain }) {
@@ -14,6 +15,7 @@ export class AnswerView {
     this.answer = clip.answer;
     this.emotions = Object.keys(this.answer.probabilities);
     this.segments = this.answer.segments ?? [];
+    this.logMel = readLogMel(this.answer);
     ({ root: this.root, parts: this.parts } = fromTemplate("answer-template"));
     this.bars = new Bars(this.parts.bars, this.emotions);
     this.say();
@@ -89,17 +91,29 @@ export class AnswerView {
   }
 
   draw() {
-    const { parts, answer, clip, segments, emotions } = this;
+    const { parts, answer, clip, segments, emotions, logMel } = this;
     parts.waveform.parentElement.hidden = clip.sound === null;
     parts.timeline.parentElement.hidden = !segments.length;
+    parts.spectrogram.parentElement.hidden = !logMel;
     if (!parts.stack.clientWidth) return;
     if (clip.sound) drawWaveform(parts.waveform, clip.sound, answer.duration);
     if (segments.length) drawEmotions(parts.timeline, segments, emotions, answer.duration);
+    if (logMel) this.drawLogMel();
     drawAxis(parts.axis, answer.duration, parts.stack.clientWidth);
     parts.slider.setAttribute("aria-valuemax", answer.duration.toFixed(1));
     parts.waveform.setAttribute("aria-label", `Waveform of ${seconds(answer.duration)} of sound.`);
     parts.timeline.setAttribute("aria-label", "Emotions over time: "
       + inWords(stretches(segments, answer.duration, answer.duration / 400)));
+  }
+
+  drawLogMel() {
+    const { parts, answer, logMel } = this;
+    drawSpectrogram(parts.spectrogram, logMel, answer.duration);
+    const range = `${Math.round(logMel.lowest)} Hz to ${+(logMel.highest / 1000).toFixed(1)} kHz`;
+    const cut = logMel.end < answer.duration - 1 ? `, up to ${clock(logMel.end)}` : "";
+    parts.frequencies.textContent = range + cut;
+    parts.spectrogram.setAttribute("aria-label", `Log-mel spectrogram from ${range}: time from left `
+      + "to right, pitch from bottom to top, the brighter the louder.");
   }
 
   tabulate() {

@@ -109,7 +109,7 @@ export class Live {
 
   failed(error, since, heard) {
     if (!(error instanceof Problem)) throw error;
-    if (error.status === 422) { // nobody spoke
+    if (error.kind === "silent") { // nobody speaks
       this.view.showSilence();
       this.emotion = null;
       return;

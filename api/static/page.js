@@ -22,7 +22,7 @@ const named = () => (model() === models[0] ? {} : { model: model().name });
 
 const clips = new Clips({
   maxBytes: Number(byId("upload").dataset.maxBytes),
-  fields: () => ({ fields: { timeline: "true", ...named() }, voice: voice.token }),
+  fields: () => ({ fields: { timeline: "true", explain: "true", ...named() }, voice: voice.token }),
 });
 const panel = new Panel(byId("answer"), byId("empty"), clips);
 new History({ section: byId("session"), list: byId("clips"), clear: byId("clear") }, clips);
@@ -85,7 +85,7 @@ const judgeAgain = () => {
 const voice = new Voice(
   {
     section: byId("voice"),
-    ...parts("voice", ["start", "stop", "forget", "use", "used", "meter", "hint", "note", "state"]),
+    ...parts("voice", ["start", "enough", "stop", "forget", "use", "used", "meter", "hint", "note", "state"]),
   },
   { model, fields: named, onchange: judgeAgain },
 );

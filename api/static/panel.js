@@ -12,6 +12,7 @@ const ADVICE = {
   "too-long": "Cut it into pieces and choose them all at once.",
   "not-audio": "Is it really a recording? Its name does not count, only what is in it.",
   "empty": "Was it still being saved?",
+  "profile": "Forget your normal voice, or record it anew.",
 };
 
 export class Panel {
@@ -110,7 +111,7 @@ export class Panel {
     const locked = problem.status === 401;
     parts.what.textContent = locked ? "This service wants an API key" : problem.title;
     parts.detail.textContent = locked && !apiKey.get() ? "Whoever runs it can give you one." : problem.detail;
-    parts.advice.textContent = ADVICE[problem.type.split("/").pop()] ?? "";
+    parts.advice.textContent = ADVICE[problem.kind] ?? "";
     parts.again.hidden = locked;
     parts.again.onclick = () => this.clips.again(clip);
     parts.forget.onclick = () => this.clips.forget(clip);

@@ -1,4 +1,4 @@
-// Waveform and emotions over time, drawn on canvases that share one axis of time.
+// Waveform, emotions over time and spectrogram, drawn on canvases that share one axis of time.
 
 import { momentAt, stretches } from "./moments.js";
 import { hueOf } from "./words.js";
@@ -113,4 +113,33 @@ export function drawEmotions(canvas, segments, emotions, duration, { from: offse
       context.fillText(label, from + 8, band / 2 + 1);
     }
   }
+}
+
+// Dark to bright, after matplotlib's magma.
+const HEAT = [
+  [0, 0, 4], [28, 16, 68], [79, 18, 123], [129, 37, 129], [181, 54, 122],
+  [229, 80, 100], [251, 135, 97], [254, 194, 135], [252, 253, 191],
+];
+
+export function drawSpectrogram(canvas, { columns, bands, levels, start, end }, duration) {
+  const { context, width, height } = surface(canvas);
+  context.fillStyle = `rgb(${HEAT[0].join(" ")})`;
+  context.fillRect(0, 0, width, height);
+  const image = new ImageData(columns, bands);
+  levels.forEach((level, i) => {
+    const upsideDown = bands - 1 - Math.floor(i / columns); // low pitches at the bottom
+    image.data.set(heat(level / 255), 4 * (upsideDown * columns + (i % columns)));
+  });
+  const plain = new OffscreenCanvas(columns, bands);
+  plain.getContext("2d").putImageData(image, 0, 0);
+  const x = (time) => (time / duration) * width;
+  context.drawImage(plain, x(start), 0, x(end) - x(start), height);
+}
+
+// 0 to 1 as red, green, blue, opacity.
+function heat(value) {
+  const at = value * (HEAT.length - 1);
+  const below = Math.min(Math.floor(at), HEAT.length - 2);
+  const share = at - below;
+  return [...HEAT[below].map((from, i) => from + share * (HEAT[below + 1][i] - from)), 255];
 }

@@ -9,9 +9,14 @@ export class Problem extends Error {
     Object.assign(this, { type, title, detail, status, retryAfter });
   }
 
+  // The last part of its type: "silent", "too-long" and so on.
+  get kind() {
+    return this.type.split("/").pop();
+  }
+
   // It may pass if one only waits; a recording that took too long would do so again.
   get busy() {
-    return [429, 503].includes(this.status) && !this.type.endsWith("/deadline");
+    return [429, 503].includes(this.status) && this.kind !== "deadline";
   }
 }
 

@@ -7,8 +7,9 @@ import { predict } from "./service.js";
 import { encode, join } from "./wav.js";
 
 const SECONDS = 10;
+const ENOUGH = 3; // seconds after which one may leave it at that
 
-// parts: section, start, stop, forget, use, used, meter, hint, note, state
+// parts: section, start, enough, stop, forget, use, used, meter, hint, note, state
 // model(): the model that answers; onchange(): the voice was made, changed, put to use or not
 export class Voice {
   constructor(parts, { model, fields, onchange }) {
@@ -16,6 +17,7 @@ export class Voice {
     this.meter = new Meter(parts.meter, parts.hint);
     this.microphone = null;
     parts.start.onclick = () => this.start();
+    parts.enough.onclick = () => this.finish();
     parts.stop.onclick = () => this.stop();
     parts.forget.onclick = () => this.forget();
     parts.use.onchange = () => {
@@ -61,7 +63,9 @@ export class Voice {
     this.meter.show(level);
     this.blocks.push(block);
     this.samples += block.length;
-    const left = SECONDS - this.samples / this.microphone.samplingRate;
+    const heard = this.samples / this.microphone.samplingRate;
+    const left = SECONDS - heard;
+    this.parts.enough.hidden = heard < ENOUGH;
     if (left <= 0) this.finish();
     else this.parts.state.textContent = `Talk as you always do: ${Math.ceil(left)} s to go.`;
   }
@@ -108,6 +112,7 @@ export class Voice {
     parts.start.hidden = Boolean(microphone);
     parts.start.disabled = Boolean(obstacle());
     parts.stop.hidden = !microphone;
+    parts.enough.hidden = true;
     parts.meter.parentElement.hidden = !microphone;
     parts.forget.hidden = !saved || Boolean(microphone);
     parts.used.hidden = !saved;
@@ -115,7 +120,7 @@ export class Voice {
     if (microphone) return;
     parts.state.textContent = obstacle() ?? (saved
       ? "Saved in this browser, as numbers and not as sound."
-      : "Ten seconds of ordinary talk sharpen every later answer: the service then hears how you "
-        + "differ from yourself. What it makes of them stays in this browser, as numbers.");
+      : "Ten seconds of ordinary talk sharpen every later answer: it then hears how you differ "
+        + "from your usual self. What it makes of them stays in this browser, as numbers.");
   }
 }

@@ -35,6 +35,20 @@ def colours(page: Page, picture: str) -> int:
     return count
 
 
+def brightness(page: Page, picture: str, across: float, down: float) -> float:
+    """Mean of red, green and blue at a place, which goes from 0 to 1."""
+    mean: float = page.evaluate(
+        """([selector, across, down]) => {
+            const canvas = document.querySelector(selector);
+            const place = [across * canvas.width, down * canvas.height].map(Math.floor);
+            const [red, green, blue] = canvas.getContext("2d").getImageData(...place, 1, 1).data;
+            return (red + green + blue) / 3;
+        }""",
+        [picture, across, down],
+    )
+    return mean
+
+
 def point_at(page: Page, seconds: float) -> None:
     box = page.locator(".slider").bounding_box()
     assert box is not None
@@ -44,11 +58,15 @@ def point_at(page: Page, seconds: float) -> None:
 def test_the_pictures_are_drawn_and_told(page: Page) -> None:
     assert colours(page, ".waveform") >= 2
     assert colours(page, ".timeline") >= 8
+    assert colours(page, ".spectrogram") >= 100
+    assert brightness(page, ".spectrogram", 0.05, 0.9) < brightness(page, ".spectrogram", 0.9, 0.1)
     told = page.locator(".timeline").get_attribute("aria-label") or ""
     assert told.startswith("Emotions over time: 0.0 to 2.")
     assert [told.index(emotion) for emotion in EIGHT[:6]] == sorted(
         told.index(emotion) for emotion in EIGHT[:6]
     )
+    told = page.locator(".spectrogram").get_attribute("aria-label") or ""
+    assert told.startswith("Log-mel spectrogram from 50 Hz to 8.2 kHz")
     assert page.locator(".waveform").get_attribute("aria-label") == "Waveform of 10.5 s of sound."
 
 
