@@ -9,8 +9,11 @@ endif
 export PYTHON
 TEST := .venv-test/bin
 BENCH ?=
+FUZZ ?=
+LOAD ?=
+SOAK ?=
 
-.PHONY: help run test lint format lock bench image image-test clean serve-env test-env
+.PHONY: help run test lint format lock bench fuzz bombs load soak image image-test clean serve-env test-env
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +35,18 @@ format: test-env ## let ruff put the code in order
 
 bench: test-env ## measure speed and memory beside a classic app (BENCH="--quick" for a look)
 	$(TEST)/python -m benchmarks.bench $(BENCH)
+
+fuzz: test-env ## 100,000 damaged recordings against the decoder, 5,000 against a service
+	$(TEST)/python -m benchmarks.fuzz $(FUZZ)
+
+bombs: test-env ## uploads made to cost a lot: refused quickly, in little memory
+	$(TEST)/python -m benchmarks.bombs
+
+load: test-env ## 1, 2 and 4 times what the service can take; stops and kills in the middle
+	$(TEST)/python -m benchmarks.overload $(LOAD)
+
+soak: test-env ## 100,000 requests of every kind: does memory stay?
+	$(TEST)/python -m benchmarks.soak $(SOAK)
 
 image: ## build the Docker image ser-service
 	docker build --tag ser-service .

@@ -4,6 +4,7 @@ import ctypes
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -44,9 +45,22 @@ def on_starting(server: Any) -> None:
             Bundle.load(name)
     except BundleError as e:
         raise SystemExit(f"ser: {e}") from e
+    server.stop = _tell_and(server.stop, server)
     if not os.environ.get(FOLDER):
         folder = tempfile.mkdtemp(prefix="ser-metrics-", dir=worker_tmp_dir)
         os.environ[FOLDER] = _made["metrics"] = folder
+
+
+def _tell_and(stop: Callable[..., None], server: Any) -> Callable[..., None]:
+    """Let workers know that it is the service that stops: a reload must not shut the listeners."""
+    from api.worker import STOPPING  # noqa: PLC0415 (the settings above are for it as well)
+
+    def tell_and_stop(graceful: bool = True) -> None:
+        if not server.systemd:
+            STOPPING[0] = 1
+        stop(graceful)
+
+    return tell_and_stop
 
 
 def child_exit(server: Any, worker: Any) -> None:

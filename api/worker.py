@@ -10,6 +10,7 @@ refusals never wait for predictions.
 
 import contextlib
 import errno
+import mmap
 import os
 import selectors
 import socket
@@ -38,6 +39,9 @@ MOST_LIGHT_JOBS = 8
 TICK = 0.25
 """Seconds between two looks at the clock."""
 
+STOPPING = mmap.mmap(-1, 1)
+"""Shared by all processes: 1 once the whole service stops, and not only some of its workers."""
+
 _RECEIVE = 256 * 1024
 _SEND_SECONDS = 10
 _LINGER_SECONDS = 2.0
@@ -45,7 +49,8 @@ _REFUSED_LINGER_SECONDS = 5.0
 _LINGER_BYTES = 200_000_000
 _STOP_IDLE_SECONDS = 2.0
 _RESCUE_SECONDS = 5.0
-_HARMLESS = {errno.EAGAIN, errno.EWOULDBLOCK, errno.ECONNABORTED, errno.EINTR}
+# EINVAL: another worker has shut the listener.
+_HARMLESS = {errno.EAGAIN, errno.EWOULDBLOCK, errno.ECONNABORTED, errno.EINTR, errno.EINVAL}
 
 
 @dataclass(eq=False)
@@ -139,6 +144,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]
                 listener.setblocking(False)
                 while self.nr_conns < self.worker_connections and self._accept(listener):
                     pass
+                if STOPPING[0]:
+                    # Else the kernel would go on taking connections that no one will answer.
+                    with contextlib.suppress(OSError):
+                        listener.shutdown(socket.SHUT_RDWR)
 
     def _expect(self, conn: Any, first: bytes = b"") -> None:
         """Wait for a connection's next request, of which some may be here already."""
