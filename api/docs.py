@@ -83,14 +83,12 @@ class Reader:
         if alternatives := schema.get("oneOf"):
             return Markup(" or ").join(self.kind(each) for each in alternatives)
         if schema.get("type") == "array":
-            return Markup("list of {}").format(self.kind(schema["items"]))
-        if schema.get("format") == "binary":
-            return Markup("file")
-        if "additionalProperties" in schema and schema["additionalProperties"] is not True:
+            items = schema["items"]
+            of_files = items.get("format") == "binary"
+            return Markup("files") if of_files else Markup("list of {}").format(self.kind(items))
+        if isinstance(schema.get("additionalProperties"), dict):
             return Markup("object of {}").format(self.kind(schema["additionalProperties"]))
-        kind = schema.get("type", "anything")
-        words = " or ".join(kind) if isinstance(kind, list) else kind
-        return escape(" ".join([words, *_bounds(schema)]))
+        return escape(_words(schema))
 
     def examples(self, operation: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Every example of an operation's answers: its status, its request and its JSON."""
@@ -153,14 +151,23 @@ def highlight(text: str) -> Markup:
     return result + escape(text[end:])
 
 
-def _bounds(schema: Mapping[str, Any]) -> list[str]:
+def _words(schema: Mapping[str, Any]) -> str:
+    """What a value may be, where it has no parts."""
+    if schema.get("contentMediaType") == "application/json":
+        return "JSON"
+    if schema.get("format") == "binary":
+        return "file"
+    kind = schema.get("type", "anything")
+    if len(schema.get("enum", ())) in range(2, 5):
+        kind = schema["enum"]
+    words = [" or ".join(kind) if isinstance(kind, list) else kind]
     least = schema.get("minimum", schema.get("exclusiveMinimum"))
     most = schema.get("maximum")
-    words = []
     if least is not None and most is not None:
         words.append(f"{least} to {most}")
     elif least is not None:
         words.append(f"from {least}" if "minimum" in schema else f"over {least}")
     if "default" in schema:
-        words.append(f"({json.dumps(schema['default'])} by default)")
-    return words
+        default = schema["default"]
+        words.append(f"({default if isinstance(default, str) else json.dumps(default)} by default)")
+    return " ".join(words)

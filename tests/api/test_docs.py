@@ -1,5 +1,6 @@
 import re
 from html import unescape
+from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
@@ -82,6 +83,25 @@ def test_json_is_highlighted_and_escaped() -> None:
         '<span class="text">&#34;b: \\&#34;1\\&#34;&#34;</span>, '
         '<span class="number">0.5</span>, <span class="word">true</span>]}'
     )
+
+
+@pytest.mark.parametrize(
+    ("schema", "words"),
+    [
+        ({"type": "integer", "minimum": 1, "maximum": 9}, "integer 1 to 9"),
+        ({"type": "number", "exclusiveMinimum": 0}, "number over 0"),
+        ({"type": "boolean", "default": False}, "boolean (false by default)"),
+        ({"type": "string", "enum": ["a", "b"], "default": "a"}, "a or b (a by default)"),
+        ({"type": ["string", "null"]}, "string or null"),
+        ({"type": "array", "items": {"type": "string", "format": "binary"}}, "files"),
+        ({"type": "array", "items": {"type": "number"}}, "list of number"),
+        ({"type": "string", "contentMediaType": "application/json"}, "JSON"),
+        ({"oneOf": [{"type": "boolean"}, {"$ref": "#/x/A"}]}, 'boolean or <a href="#A">A</a>'),
+        ({"type": "object", "additionalProperties": {"type": "string"}}, "object of string"),
+    ],
+)
+def test_types_are_said_in_words(schema: dict[str, Any], words: str) -> None:
+    assert Reader({}).kind(schema) == words
 
 
 def test_prose_escapes_all_but_its_code() -> None:
