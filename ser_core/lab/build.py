@@ -109,7 +109,9 @@ def fit_to_profiles(
     described = describe(
         describer, preset, train_set.utterances, train_set.labels, progress=progress
     )
-    relative = fit_relative(described, len(preset.emotions), seed=seed)
+    relative = fit_relative(
+        described, len(preset.emotions), seed=seed, steps=preset.schedule.relative_steps
+    )
     return preset.whole_relative(describer, relative), described.norm()
 
 

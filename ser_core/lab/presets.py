@@ -36,6 +36,8 @@ class Schedule:
     """Parameter of the Beta distribution (Zhang et al. 2018, arXiv:1710.09412)."""
     ema: float = 0.998
     """Decay of the averaged weights that are judged and kept."""
+    relative_steps: int = 4000
+    """Batches that the head on relative functionals is fitted with."""
 
 
 @dataclass(frozen=True)

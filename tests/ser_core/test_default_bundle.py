@@ -110,3 +110,15 @@ def test_silence_around_real_recordings_changes_little(
         pairs = zip(plain.probabilities.values(), around.probabilities.values(), strict=True)
         changes.append(max(abs(one - other) for one, other in pairs))
     assert np.mean(changes) < 0.1
+
+
+def test_both_exported_files_answer_as_the_keras_model_does(
+    default: Recognizer, rows: Sequence[dict[str, str]]
+) -> None:
+    from ser_core.lab.export import agreement, load_keras
+
+    folder = default.bundle.path
+    signals = [audio.load(row["path"])[16_000:] for row in rows[::40]]
+    keras_model = load_keras(folder / "model.keras")
+    assert agreement(keras_model, folder / "model.tflite", signals) < 1e-4
+    assert agreement(keras_model, folder / "model.int8.tflite", signals) < 0.1

@@ -238,7 +238,7 @@ def test_ctrl_c_keeps_the_finished_epoch_and_resume_makes_the_bundle(
     small = replace(
         SMALL,
         options={"channels": (4, 8), "embedding": 8},
-        schedule=Schedule(epochs=2, clips=32, batch=16),
+        schedule=Schedule(epochs=2, clips=32, batch=16, relative_steps=20),
     )
     monkeypatch.setitem(PRESETS, "small", small)
     rows = rows_of(trained)
@@ -288,4 +288,9 @@ def test_ctrl_c_keeps_the_finished_epoch_and_resume_makes_the_bundle(
     metrics = recognizer.bundle.info["metrics"]
     assert (metrics["valid"]["n"], metrics["test"]["n"]) == (11, 5)
     assert recognizer.bundle.info["corpora"] == {"a": 17, "b": 12}
-    assert recognizer.predict(trained.manifest.parent / "b4_sad_1.wav").duration == 1.3
+    sad, angry = (trained.manifest.parent / f"b4_{emotion}_1.wav" for emotion in ("sad", "angry"))
+    prediction = recognizer.predict(sad)
+    assert prediction.duration == 1.3
+    relative = recognizer.predict(sad, profile=recognizer.profile(angry))
+    assert relative.probabilities != prediction.probabilities
+    assert sum(relative.probabilities.values()) == pytest.approx(1, abs=1e-9)

@@ -9,6 +9,7 @@ import pytest
 
 from ser_core.lab import export
 from ser_core.lab.export import ExportError, agreement, check, export_litert, load_keras
+from ser_core.lab.relative import RelativeToProfile, head, relative_network
 from ser_core.runtime import LiteRT, Runtime, TensorFlow
 from tests.acting import act
 from tests.ser_core.conftest import Trained
@@ -99,3 +100,44 @@ def test_a_model_that_answers_nan_is_refused(tmp_path: Path) -> None:
     export_litert(whole, tmp_path / "nan.tflite")
     with pytest.raises(ExportError, match="differs from Keras by nan"):
         check(whole, tmp_path / "nan.tflite", SIGNALS[:1], 0.3)
+
+
+@pytest.fixture(scope="module")
+def relative() -> keras.Model:
+    """A model, as its weights were drawn, that hears relative to a profile."""
+    keras.utils.set_random_seed(0)
+    describer = SMALL.describer(SMALL.build())
+    size = describer.output_shape[-1]
+    relation = RelativeToProfile([0.1] * size, [2.0] * size)
+    return SMALL.whole_relative(describer, relative_network(relation, head(size, 7)))
+
+
+@pytest.mark.parametrize(("int8", "tolerance"), [(False, 1e-4), (True, 0.02)])
+def test_a_model_relative_to_a_profile_answers_as_in_keras(
+    relative: keras.Model, tmp_path: Path, int8: bool, tolerance: float
+) -> None:
+    path = tmp_path / "relative.tflite"
+    export_litert(relative, path, int8=int8)
+    assert agreement(relative, path, SIGNALS) < tolerance
+    runtime, size = LiteRT(path), relative.inputs[2].shape[1]
+    signal = SIGNALS[1][: SMALL.samples - 1000]
+    length = np.array([len(signal)], np.int32)
+    rng = np.random.default_rng(0)
+    profile = rng.normal(0.1, 2, (1, size)).astype(np.float32)
+
+    def ask(count: float, voice: Signal, filling: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+        window = np.full((1, SMALL.samples), filling, np.float32)
+        window[0, : len(signal)] = signal
+        return runtime.relative(window, length, voice, np.array([count], np.float32))
+
+    plain, functionals = ask(0, np.zeros_like(profile))
+    assert functionals.shape == (1, size)
+    assert np.isfinite(functionals).all()
+    for unheeded in (profile, np.full_like(profile, np.nan)):
+        np.testing.assert_array_equal(ask(0, unheeded)[0], plain)
+    logits, same = ask(5, profile)
+    assert np.abs(logits - plain).max() > 0.01
+    np.testing.assert_array_equal(same, functionals)
+    for filling in (0.5, np.nan):
+        np.testing.assert_array_equal(ask(5, profile, filling)[0], logits)
+        np.testing.assert_array_equal(ask(5, profile, filling)[1], functionals)
