@@ -4,7 +4,9 @@ FFmpeg reads hundreds of formats; untrusted bytes reach the few demuxers and cod
 protocol, no other file, and no video decoder.
 """
 
+import ctypes
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import av
@@ -37,6 +39,22 @@ TRUSTED_DURATION = ("mov", "matroska", "asf", "caf")
 
 SCALES = {"u1": 1 / 128, "i2": 2.0**-15, "i4": 2.0**-31}
 FAULTS = (av.FFmpegError, ValueError, MemoryError, EOFError)
+
+LARGEST_BLOCK = 16_000_000
+"""Bytes of one allocation of FFmpeg: the index of four hours of M4A takes as many. A few wrong bytes
+in an MP4 otherwise make it fill hundreds of MB with an index of samples that are not there."""
+
+
+def _bound_memory() -> None:
+    """Set FFmpeg's own bound (av_max_alloc, libavutil/mem.h), which PyAV does not pass on."""
+    folder = Path(av.__file__).parent
+    for library in (*folder.parent.glob("av.libs/libavutil*"), *folder.glob(".dylibs/libavutil*")):
+        bound = ctypes.CDLL(str(library)).av_max_alloc
+        bound.argtypes = [ctypes.c_size_t]
+        bound(LARGEST_BLOCK)
+
+
+_bound_memory()
 
 
 class AvDecoder:
@@ -130,7 +148,7 @@ class AvDecoder:
 
     def _damaged(self, words: str) -> NotAudio:
         return NotAudio(
-            f"The audio is damaged after {self._read / self.sampling_rate:.2f} s: {words}"
+            f"The audio is damaged after {self._read / max(self.sampling_rate, 1):.2f} s: {words}"
         )
 
 

@@ -209,3 +209,23 @@ def test_plain_wav_loads_nothing_of_it():
     root = Path(__file__).parents[2]
     answer = subprocess.check_output([sys.executable, "-c", code], cwd=root, text=True)
     assert answer.strip() == "False"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")
+def test_a_wrong_count_of_samples_in_an_mp4_takes_no_memory():
+    # Ten million samples of one byte, at which FFmpeg would make an index of 240 MB.
+    import psutil
+
+    encoded = bytearray(encode_av(sounds.voice(1, sampling_rate=44_100), "mp4"))
+    sizes = encoded.index(b"stsz")
+    encoded[sizes + 8 : sizes + 16] = (1).to_bytes(4, "big") + (10_000_000).to_bytes(4, "big")
+    chunks = encoded.index(b"stsc")
+    encoded[chunks + 16 : chunks + 20] = (10_000_000).to_bytes(4, "big")
+    load(encode_av(sounds.voice(1)))
+    process = psutil.Process()
+    Path("/proc/self/clear_refs").write_text("5")
+    before = process.memory_info().rss
+    outcome(bytes(encoded), Limits(max_seconds=20))
+    status = Path("/proc/self/status").read_text()
+    peak = 1024 * int(status.split("VmHWM:")[1].split()[0])
+    assert peak - before < 30_000_000
