@@ -13,7 +13,7 @@ FUZZ ?=
 LOAD ?=
 SOAK ?=
 
-.PHONY: help run test lint format lock bench fuzz bombs load soak image image-test clean serve-env test-env
+.PHONY: help run test lint format lock bench fuzz bombs load soak long activity image image-test clean serve-env test-env
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,6 +47,12 @@ load: test-env ## 1, 2 and 4 times what the service can take; stops and kills in
 
 soak: test-env ## 100,000 requests of every kind: does memory stay?
 	$(TEST)/python -m benchmarks.soak $(SOAK)
+
+long: test-env ## judge an hour of sound: how many times real time, and what memory
+	$(TEST)/python -m benchmarks.long $(LONG)
+
+activity: test-env ## precision and recall of the voice activity (needs recordings: SER_DATA)
+	$(TEST)/python -m benchmarks.activity $(ACTIVITY)
 
 image: ## build the Docker image ser-service
 	docker build --tag ser-service .

@@ -41,8 +41,8 @@ SCALES = {"u1": 1 / 128, "i2": 2.0**-15, "i4": 2.0**-31}
 FAULTS = (av.FFmpegError, ValueError, MemoryError, EOFError)
 
 LARGEST_BLOCK = 16_000_000
-"""Bytes of one allocation of FFmpeg: the index of four hours of M4A takes as many. A few wrong bytes
-in an MP4 otherwise make it fill hundreds of MB with an index of samples that are not there."""
+"""Bytes of one allocation of FFmpeg: the index of four hours of M4A takes as many. A few wrong
+bytes in an MP4 otherwise make it fill hundreds of MB with an index of samples not there."""
 
 
 def _bound_memory() -> None:
