@@ -69,6 +69,23 @@ def test_the_format_is_told_by_content_not_by_name_or_type(client: FlaskClient) 
     assert client.post("/predict", **upload((flac, "a.mp3"))).status_code == 200
 
 
+@pytest.mark.parametrize("name", ["webm", "m4a", "mp4", "amr", "wma"])
+def test_what_browsers_and_phones_record_is_answered(client: FlaskClient, name: str) -> None:
+    from tests.sounds_av import AV_FORMATS, encode_av
+
+    recorded = encode_av(voice(2.0, sampling_rate=AV_FORMATS[name][2]), name)
+    answer = client.post("/predict", data=recorded, content_type="audio/webm;codecs=opus")
+    assert answer.status_code == 200
+    assert answer.get_json()["duration"] == pytest.approx(2.0, abs=0.2)
+
+
+def test_the_refusal_of_other_formats_lists_what_is_read(client: FlaskClient) -> None:
+    answer = client.post("/predict", **raw(b"%PDF-1.7 " * 1_000))
+    assert answer.status_code == 415
+    for name in ("WAV", "MP3", "M4A", "WebM", "AMR", "WMA"):
+        assert name in answer.get_json()["detail"]
+
+
 def test_timeline_adds_the_segments(client: FlaskClient) -> None:
     assert "segments" not in client.post("/predict?timeline=false", **raw()).get_json()
     segments = client.post("/predict?timeline=true", **raw()).get_json()["segments"]
