@@ -3,7 +3,8 @@
 import { byId, element } from "./dom.js";
 import { models } from "./service.js";
 
-export async function showCard(name) {
+// Opens at the heading of that text, or at the top.
+export async function showCard(name, heading = null) {
   const dialog = byId("card");
   const body = byId("card-text");
   body.replaceChildren(element("p", { textContent: "Fetching the card…" }));
@@ -17,6 +18,8 @@ export async function showCard(name) {
     body.replaceChildren(element("p", { textContent: `The card cannot be fetched: ${why}` }));
   }
   dialog.scrollTop = 0;
+  const wanted = [...body.querySelectorAll("h3, h4")].find((each) => each.textContent === heading);
+  wanted?.scrollIntoView({ block: "center" });
 }
 
 // Headings, lists, tables, paragraphs; within them bold and code.

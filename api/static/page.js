@@ -119,7 +119,7 @@ choice.addEventListener("change", () => {
   judgeAgain();
 });
 byId("about").onclick = () => showCard(model().name);
-byId("limits").onclick = () => showCard(model().name);
+byId("limits").onclick = () => showCard(model().name, byId("limits").textContent);
 byId("card-close").onclick = () => byId("card").close();
 byId("card").addEventListener("click", (event) => {
   if (event.target === byId("card")) byId("card").close(); // the backdrop

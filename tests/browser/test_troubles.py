@@ -56,8 +56,13 @@ def test_the_models_card_is_one_click_away_and_stays_text(open_page: Open) -> No
     dialog = page.get_by_role("dialog", name="Model card")
     expect(dialog).to_contain_text("What it cannot do")
     expect(dialog.locator("table").first).to_be_visible()
+    limits = dialog.get_by_role("heading", name="What it cannot do")
+    expect(limits).not_to_be_in_viewport()
     page.keyboard.press("Escape")
     expect(dialog).to_be_hidden()
+    page.get_by_role("button", name="What it cannot do").click()
+    expect(limits).to_be_in_viewport()
+    page.keyboard.press("Escape")
     card = f"# {HOSTILE}\n\n**<b>x</b>** and `<i>`\n\n| <u>a</u> | b |\n|---|---|\n| 1 | 2 |"
     page.route(
         "**/models",
