@@ -90,7 +90,11 @@ class Stream:
 
     def reraise(self) -> None:
         if self.error is not None:
-            raise self.error
+            try:
+                raise self.error
+            finally:
+                # It leads back here by its traceback: a cycle would keep the file's bytes.
+                self.error = None
 
     @property
     def exhausted(self) -> bool:

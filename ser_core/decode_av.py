@@ -5,7 +5,7 @@ protocol, no other file, and no video decoder.
 """
 
 import ctypes
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +83,7 @@ class AvDecoder:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._blocks.close()  # its frame leads back here: a cycle would keep the file's bytes
         self._container.close()
 
     def read(self) -> Signal:
@@ -126,7 +127,7 @@ class AvDecoder:
             raise self._damaged(_words(error)) from error
         self._stream.reraise()
 
-    def _as_blocks(self, first: Any, frames: Iterator[Any]) -> Iterator[Signal]:
+    def _as_blocks(self, first: Any, frames: Iterator[Any]) -> Generator[Signal, None, None]:
         if first is None:
             return
         yield from self._cut(first)

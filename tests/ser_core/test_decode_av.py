@@ -1,7 +1,9 @@
+import gc
 import io
 import re
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -199,6 +201,38 @@ def test_errors_of_the_storage_stay_what_they_are():
 
     with pytest.raises(ConnectionResetError, match="gone"):
         load(Broken(encode_av(sounds.voice(8), "mov")))
+
+
+@pytest.mark.parametrize("name", ["wav", "mp3", "m4a", "webm"])
+@pytest.mark.parametrize("seconds", [0.5, 5.0], ids=["too long", "too slow"])
+def test_a_file_is_let_go_of_as_soon_as_it_is_read_or_refused(name, seconds):
+    sound = sounds.voice(1, sampling_rate=rate_of(name) if name in AV_FORMATS else 16_000)
+    encoded = {
+        "wav": lambda: sounds.encode(sound),
+        "mp3": lambda: sounds.encode(sound, "mp3"),
+    }.get(name, lambda: encode_av(sound, name))()
+
+    class Upload(io.BytesIO):
+        reads = 0
+
+        def read(self, size: int | None = -1) -> bytes:
+            self.reads += 1
+            if seconds > 1 and self.reads > 3:
+                raise TimeoutError
+            return super().read(min(size or 0, 500))
+
+    upload = Upload(encoded)
+    alive = weakref.ref(upload)
+    gc.collect()
+    gc.disable()
+    try:
+        with pytest.raises((audio.TooLong, TimeoutError)):
+            for _ in decode_blocks(upload, limits=Limits(max_seconds=seconds)):
+                pass
+        del upload
+        assert alive() is None
+    finally:
+        gc.enable()
 
 
 def test_plain_wav_loads_nothing_of_it():
