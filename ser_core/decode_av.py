@@ -14,7 +14,7 @@ import numpy as np
 from av.stream import Discard
 from numpy.typing import NDArray
 
-from ser_core.audio_errors import NotAudio
+from ser_core.audio_errors import NotAudio, TooManyChannels
 from ser_core.decode import BLOCK, Signal, Stream
 
 CODECS = (
@@ -37,6 +37,11 @@ OPTIONS = {
 TRUSTED_DURATION = ("mov", "matroska", "asf", "caf")
 """Demuxers that read the duration from the header; the others guess it from the size."""
 
+MOST_CHANNELS = 8
+"""Beyond it PyAV looks for planes where there are none; see `_samples`."""
+
+TYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "flt": "f4", "dbl": "f8"}
+"""FFmpeg's packed sample formats as numpy's types."""
 SCALES = {"u1": 1 / 128, "i2": 2.0**-15, "i4": 2.0**-31}
 FAULTS = (av.FFmpegError, ValueError, MemoryError, EOFError)
 
@@ -111,6 +116,11 @@ class AvDecoder:
             self.sampling_rate, self.channels = first.sample_rate, first.layout.nb_channels
         elif not (self.sampling_rate and self.channels):
             raise NotAudio("The audio is damaged: its header promises samples and none follow.")
+        if self.channels > MOST_CHANNELS:
+            raise TooManyChannels(
+                f"The audio has {self.channels} channels; "
+                f"at most {MOST_CHANNELS} are read of such files."
+            )
         self._blocks = self._as_blocks(first, frames)
         duration = self._container.duration
         trusted = demuxer.startswith(TRUSTED_DURATION) and duration
@@ -139,13 +149,28 @@ class AvDecoder:
         """A frame as blocks: a file may hold all of its sound in a single one."""
         if (frame.sample_rate, frame.layout.nb_channels) != (self.sampling_rate, self.channels):
             raise self._damaged("its sampling rate or channels change.")
-        samples = frame.to_ndarray()
-        # Planar has shape (channels, frames), packed (1, frames * channels).
-        samples = samples.T if frame.format.is_planar else samples.reshape(-1, self.channels)
+        samples = self._samples(frame)
         for start in range(0, len(samples), BLOCK):
             block = _as_float(samples[start : start + BLOCK])
             self._read += len(block)
             yield block
+
+    def _samples(self, frame: Any) -> NDArray[Any]:
+        """`(frames, channels)` in the frame's own type.
+
+        PyAV's own `to_ndarray` reads a plane too many where there are eight: it counts them by a
+        list without an end, and takes what follows for a pointer.
+        """
+        name, planar = frame.format.packed.name, frame.format.is_planar
+        try:
+            kind = np.dtype(TYPES[name])
+            if not planar:
+                packed = np.frombuffer(frame.planes[0], kind, frame.samples * self.channels)
+                return packed.reshape(-1, self.channels)
+            planes = frame.planes[: self.channels]
+            return np.stack([np.frombuffer(each, kind, frame.samples) for each in planes], axis=1)
+        except (KeyError, IndexError, ValueError) as error:
+            raise self._damaged(f"its samples ({name}) are not where they should be.") from error
 
     def _damaged(self, words: str) -> NotAudio:
         return NotAudio(

@@ -32,7 +32,7 @@ def encode_av(
     muxer, codec, rate = AV_FORMATS[name]
     rate = sampling_rate or rate
     samples = signal.reshape(len(signal), -1)
-    layout = {1: "mono", 2: "stereo", 6: "5.1"}[samples.shape[1]]
+    layout = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}[samples.shape[1]]
     file = io.BytesIO()
     with av.open(file, "w", format=muxer) as container:
         track: Any = container.add_stream(codec, rate=rate, layout=layout)
@@ -45,7 +45,7 @@ def encode_av(
         track.bit_rate = 64_000
         track.codec_context.open(strict=False)  # only then its frames have a size
         frame = av.AudioFrame.from_ndarray(
-            np.ascontiguousarray(samples.T, np.float32), format="fltp", layout=layout
+            np.ascontiguousarray(samples, np.float32).reshape(1, -1), format="flt", layout=layout
         )
         frame.sample_rate = rate
         resampler = av.AudioResampler(track.format, layout, rate, track.frame_size or None)

@@ -126,6 +126,24 @@ def test_too_many_channels_and_too_high_rates_are_refused():
         load(six, limits=Limits(max_sampling_rate=8_000))
 
 
+def test_eight_channels_are_read():
+    # PyAV's own way to the samples of eight planes reads beyond them.
+    signal = sounds.voice(1)
+    eight = encode_av(np.repeat(signal[:, None], 8, axis=1), "m4a")
+    apart = np.concatenate(list(audio.decode_channels(eight)))
+    assert apart.shape[1] == 8
+    assert alignment(apart[:, 0], signal) > 0.75
+
+
+def test_more_channels_than_pyav_can_count_are_refused_whatever_the_limit(monkeypatch):
+    from ser_core import decode_av
+
+    monkeypatch.setattr(decode_av, "MOST_CHANNELS", 4)
+    six = encode_av(np.repeat(sounds.voice(1)[:, None], 6, axis=1), "m4a")
+    with pytest.raises(audio.TooManyChannels, match="6"):
+        load(six, limits=Limits(max_channels=255))
+
+
 def test_silence_is_refused():
     with pytest.raises(audio.Silent):
         load(encode_av(sounds.silence(1, 44_100), "mp4"))
