@@ -12,7 +12,8 @@ import pytest
 
 from ser_core import Recognizer
 from ser_core.cli import main
-from ser_core.lab import export, training
+from ser_core.lab import build, commands, training
+from ser_core.lab.checkpoint import CheckpointError
 from ser_core.lab.export import ExportError
 from ser_core.lab.presets import PRESETS, Schedule
 from tests.acting import read_rows, write_manifest
@@ -227,7 +228,21 @@ def test_options_that_cannot_be_are_refused(
     assert f"argument {option[0]}: " in capsys.readouterr().err
 
 
-def test_ctrl_c_keeps_the_finished_epoch_and_resume_makes_the_bundle(
+@pytest.mark.parametrize("error", [ExportError, CheckpointError])
+def test_what_goes_wrong_in_training_is_one_line_and_status_1(
+    error: type[Exception], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*arguments: Any, **options: Any) -> None:
+        raise error("model.tflite differs from Keras by 1, more than 0.001")
+
+    monkeypatch.setattr(commands, "train", fail)
+    assert main(["train", "--data", "x.csv"]) == 1
+    assert capsys.readouterr().err == (
+        "ser: model.tflite differs from Keras by 1, more than 0.001\n"
+    )
+
+
+def test_ctrl_c_keeps_what_was_trained_and_resume_makes_the_bundle(
     trained: Trained,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -250,15 +265,9 @@ def test_ctrl_c_keeps_the_finished_epoch_and_resume_makes_the_bundle(
     manifest = write_manifest(tmp_path / "mine.csv", rows)
     out = shutil.copytree(trained.bundle, tmp_path / "models/mine")
     command = ["train", "--data", str(manifest), "--preset", "small", "--out", str(out)]
-    on_train_batch_end = training._Judge.on_train_batch_end
-
-    def ctrl_c(judge: Any, batch: int, logs: Any = None) -> None:
-        on_train_batch_end(judge, batch, logs)
-        if judge.so_far.history:
-            signal.raise_signal(signal.SIGINT)
 
     with monkeypatch.context() as patch, caplog.at_level(logging.INFO):
-        patch.setattr(training._Judge, "on_train_batch_end", ctrl_c)
+        patch.setattr(build, "plot_curves", lambda *_: signal.raise_signal(signal.SIGINT))
         assert main(command) == 130
     assert capsys.readouterr().err.splitlines()[-1] == "ser: interrupted"
     assert caplog.messages[-1] == (
@@ -268,17 +277,7 @@ def test_ctrl_c_keeps_the_finished_epoch_and_resume_makes_the_bundle(
     assert f"left out 3 (no such file): {', '.join([str(tmp_path / 'nowhere.wav')] * 3)}" in (
         caplog.messages
     )
-    assert (out / "work/epoch-0001/model.keras").is_file()
-
-    def refuse(*arguments: Any) -> float:
-        raise ExportError("model.tflite differs from Keras by 1, more than 0.001")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(export, "check", refuse)
-        assert main([*command, "--resume"]) == 1
-    assert capsys.readouterr().err.splitlines()[-1] == (
-        "ser: model.tflite differs from Keras by 1, more than 0.001"
-    )
+    assert (out / "work/epoch-0002/model.keras").is_file()
     assert Recognizer.load(out).bundle.name == "tiny"
 
     assert main([*command, "--resume"]) == 0
