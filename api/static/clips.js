@@ -1,7 +1,7 @@
 // The recordings of this session and what the service said of each. They live in this page only:
 // closing it forgets them.
 
-import { Problem, predict } from "./service.js";
+import { Problem, apiKey, predict } from "./service.js";
 
 const MOST = 50;
 const MOST_RETRIES = 5;
@@ -83,14 +83,21 @@ export class Clips extends EventTarget {
       return;
     }
     clip.controller = new AbortController();
+    const key = apiKey.get();
     clip.state = "sending";
     this.tell(clip);
     try {
       await this.ask(clip);
     } catch (error) {
       if (error.name === "AbortError") return;
-      if (!(error instanceof Problem)) throw error;
-      if (error.busy && clip.retries < MOST_RETRIES) await this.wait(clip, error);
+      if (!(error instanceof Problem)) {
+        this.fail(clip, new Problem({ title: "This page failed", detail: error.message }));
+        reportError(error);
+        return;
+      }
+      // Refused with a key that has been replaced meanwhile.
+      if (error.status === 401 && apiKey.get() !== key) clip.state = "waiting";
+      else if (error.busy && clip.retries < MOST_RETRIES) await this.wait(clip, error);
       else this.fail(clip, error);
     }
   }

@@ -1,5 +1,7 @@
 // Talking to the service: one recording in, an answer or a Problem out.
 
+import { untilClosed } from "./store.js";
+
 const KEY = "api-key";
 
 // An error as the service words it (RFC 9457), or as worded here where no answer came.
@@ -22,8 +24,8 @@ export class Problem extends Error {
 
 // Kept until the tab is closed, and sent to this service only.
 export const apiKey = {
-  get: () => sessionStorage.getItem(KEY),
-  set: (value) => sessionStorage.setItem(KEY, value),
+  get: () => untilClosed.getItem(KEY),
+  set: (value) => untilClosed.setItem(KEY, value),
 };
 
 // XMLHttpRequest, because fetch says nothing of an upload's progress.

@@ -4,6 +4,7 @@
 import { announce } from "./dom.js";
 import { Meter, obstacle, open } from "./microphone.js";
 import { predict } from "./service.js";
+import { forLater } from "./store.js";
 import { encode, join } from "./wav.js";
 
 const SECONDS = 10;
@@ -33,7 +34,7 @@ export class Voice {
   }
 
   get saved() {
-    return localStorage.getItem(this.place);
+    return forLater.getItem(this.place);
   }
 
   // The token to send along, or null.
@@ -83,7 +84,7 @@ export class Voice {
     this.parts.state.textContent = "Listening to it…";
     try {
       const answer = await predict(file, "normal-voice.wav", { ...this.fields(), profile: "true" });
-      localStorage.setItem(this.place, answer.profile);
+      forLater.setItem(this.place, answer.profile);
       this.parts.use.checked = true;
       announce("Your normal voice is saved in this browser");
       this.onchange();
@@ -95,7 +96,7 @@ export class Voice {
   }
 
   forget() {
-    localStorage.removeItem(this.place);
+    forLater.removeItem(this.place);
     announce("Forgotten");
     this.onchange();
     this.show();

@@ -1,5 +1,6 @@
 """What can go wrong is said in words, where it happened; what is hostile stays text."""
 
+import hashlib
 import json
 import re
 import shutil
@@ -121,23 +122,39 @@ def test_an_answer_from_something_else_is_no_riddle(open_page: Open) -> None:
     expect(page.locator("#answer")).to_contain_text("answered with status 502")
 
 
-def test_a_protected_service_asks_for_its_key(open_page: Open) -> None:
+def test_a_protected_service_asks_for_its_key(
+    open_page: Open, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    keys = hashlib.sha256(b"sesame").hexdigest()
+    with serve(tmp_path_factory.mktemp("protected"), SER_API_KEYS=keys) as server:
+        page = open_page(server)
+        upload(page, ("a.wav", CLIP), ("b.wav", CLIP))
+        expect(page.locator("#answer .what")).to_have_text("This service wants an API key")
+        key = page.get_by_label("API key")
+        key.fill("wrong")
+        key.press("Enter")
+        expect(page.locator("#answer")).to_contain_text("This key is not known here.")
+        key.fill("sesame")
+        key.press("Enter")
+        expect(page.locator("#answer .emotion")).to_be_visible()
+        expect(page.locator("#clips .clip-state").nth(1)).to_contain_text("%")
+        page.get_by_role("button", name=re.compile("^Model: default")).click()
+        expect(page.get_by_role("dialog")).to_contain_text("What it cannot do")
+
+
+def test_a_browser_that_stores_nothing_is_no_trouble(open_page: Open) -> None:
     page = open_page()
-    locked = problem(401, "key", "API key missing", "Send a key.")
-    answers = Answers(page, locked, locked, answer())
-    upload(page, ("a.wav", CLIP), ("b.wav", CLIP))
-    key = page.get_by_label("API key")
-    expect(key).to_be_visible()
-    key.fill("sesame")
-    key.press("Enter")
+    page.add_init_script(
+        """for (const name of ["localStorage", "sessionStorage"]) {
+            Object.defineProperty(window, name, {
+              get() { throw new DOMException("denied", "SecurityError"); },
+            });
+        }"""
+    )
+    page.reload()
+    page.wait_for_selector("html[data-ready]")
+    upload(page, ("clip.wav", CLIP))
     expect(page.locator("#answer .emotion")).to_be_visible()
-    expect(page.locator("#clips .clip-state").nth(1)).to_contain_text("%")
-    assert [headers.get("x-api-key") for headers, _ in answers.asked] == [
-        None,
-        None,
-        "sesame",
-        "sesame",
-    ]
 
 
 def test_another_model_judges_again(
