@@ -114,7 +114,7 @@ def judged(prediction: Prediction, seconds: float) -> None:
     counted.audio.inc(prediction.duration)
     counted.predictions.labels(model, prediction.emotion, str(prediction.uncertain).lower()).inc()
     counted.confidence.labels(model).observe(prediction.confidence)
-    in_model = getattr(prediction, "model_seconds", 0.0)
+    in_model = prediction.model_seconds
     counted.parts.labels("model").observe(in_model)
     # Several interpreters may work at once: their time together can be more than the clock's.
     counted.parts.labels("decode").observe(max(0.0, seconds - in_model))

@@ -87,3 +87,17 @@ def test_the_live_service_shows_the_card_of_its_model(live: Server) -> None:
     assert model["default"] is True
     assert model["name"] == "default"
     assert model["card"].startswith("#")
+
+
+class Broken(Network):
+    def logits(
+        self, windows: NDArray[np.float32], lengths: NDArray[np.int32]
+    ) -> NDArray[np.float32]:
+        return np.full((len(windows), len(PROBABILITIES)), np.nan, np.float32)
+
+
+def test_a_model_whose_answers_are_not_finite_never_gets_ready() -> None:
+    client = create_app(Settings(), Models([recognizer(network=Broken())])).test_client()
+    warmed_up()
+    assert client.get("/ready").status_code == 503
+    assert client.get("/health").status_code == 200
