@@ -154,9 +154,9 @@ def _add_lab_command(command: argparse.ArgumentParser, name: str) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
         commands = importlib.import_module("ser_core.lab.commands")
+        getattr(commands, f"add_{name}")(command)
     except ModuleNotFoundError as e:
         command.error(f"`ser {name}` needs {e.name}: pip install 'ser-service[train]'")
-    getattr(commands, f"add_{name}")(command)
 
 
 if __name__ == "__main__":

@@ -123,7 +123,7 @@ def test_wrong_usage_is_status_2(arguments: list[str], capsys: pytest.CaptureFix
 
 @pytest.mark.parametrize("command", ["train", "evaluate", "features"])
 def test_the_lab_without_its_extra_says_what_to_install(command: str) -> None:
-    blocked = "import sys; sys.modules.update(dict.fromkeys(['tensorflow', 'keras', 'librosa']))"
+    blocked = "import sys; sys.modules.update(dict.fromkeys(['tensorflow', 'keras', 'tqdm']))"
     code = f"{blocked}; from ser_core.cli import main; sys.exit(main(['{command}', '--help']))"
     result = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
@@ -134,6 +134,19 @@ def test_the_lab_without_its_extra_says_what_to_install(command: str) -> None:
     assert last.startswith(f"ser {command}: error: `ser {command}` needs ")
     assert last.endswith(": pip install 'ser-service[train]'")
     assert "Traceback" not in result.stderr
+
+
+def test_evaluating_does_without_what_training_needs() -> None:
+    code = (
+        "import sys; from ser_core.cli import main\n"
+        "try: main(['evaluate', '--help'])\n"
+        "finally: print({'tensorflow', 'keras', 'librosa', 'matplotlib'} & {*sys.modules})"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert result.stdout.startswith("usage: ser evaluate ")
+    assert result.stdout.endswith("set()\n")
 
 
 def test_serve_becomes_gunicorn_with_the_options_as_environment(

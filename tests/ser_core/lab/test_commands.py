@@ -12,7 +12,7 @@ import pytest
 
 from ser_core import Recognizer
 from ser_core.cli import main
-from ser_core.lab import build, commands, training
+from ser_core.lab import build, training, training_command
 from ser_core.lab.checkpoint import CheckpointError
 from ser_core.lab.export import ExportError
 from ser_core.lab.presets import PRESETS, Schedule
@@ -235,7 +235,7 @@ def test_what_goes_wrong_in_training_is_one_line_and_status_1(
     def fail(*arguments: Any, **options: Any) -> None:
         raise error("model.tflite differs from Keras by 1, more than 0.001")
 
-    monkeypatch.setattr(commands, "train", fail)
+    monkeypatch.setattr(training_command, "train", fail)
     assert main(["train", "--data", "x.csv"]) == 1
     assert capsys.readouterr().err == (
         "ser: model.tflite differs from Keras by 1, more than 0.001\n"
