@@ -23,8 +23,8 @@ MOVEMENT = 2.0
 """Mean change of its level in 60 ms in dB, at least: a step from one sound to another is none.
 These three were chosen on the validation speakers with `benchmarks/activity.py`."""
 
-_PENDING = 400
-"""Frames of 40 ms whose voicing is computed at once: 16 s."""
+_PENDING = 100
+"""Frames of 40 ms whose voicing is computed at once: 4 s."""
 
 Booleans = NDArray[np.bool_]
 
