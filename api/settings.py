@@ -139,8 +139,8 @@ class Settings:
     threads: int = _setting("SER_THREADS", _whole(1, 256), 4)
     """Requests that a worker decodes and judges at the same time."""
     max_in_flight: int = _setting("SER_MAX_IN_FLIGHT", _whole(1, 10_000), 40)
-    """Requests that a worker has taken and not yet answered; beyond them it answers 503. Above 32, so
-    that as many clients are served even where all their connections come to one worker."""
+    """Requests that a worker has taken and not yet answered; beyond them it answers 503. More than
+    32, so that 32 clients are served even where all their connections come to one worker."""
     max_connections: int = _setting("SER_MAX_CONNECTIONS", _whole(8, 100_000), 512)
     """Connections that a worker keeps open, most of them idle or slow."""
     max_buffered_bytes: int = _setting("SER_MAX_BUFFERED_BYTES", _whole(1_000, 10**11), 128_000_000)
