@@ -42,6 +42,8 @@ class Order:
     out: Path
     name: str
     version: str = "1.0.0"
+    note: str = ""
+    """What the card is to say of the data."""
     seed: int = 0
     resume: bool = False
     command: str = ""
@@ -135,6 +137,7 @@ def write_bundle(
     info: dict[str, Any] = {
         "name": order.name,
         "version": order.version,
+        "note": order.note,
         "emotions": list(preset.emotions),
         "sampling_rate": preset.sampling_rate,
         "window": preset.window,

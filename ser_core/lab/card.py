@@ -45,6 +45,7 @@ def model_card(bundle: Bundle) -> str:
         f"## Trained on\n\n| corpus | utterances | terms |\n|---|---|---|\n{corpora}",
         f"{len(info['speakers'])} speakers, listed in `bundle.json`. The terms of this data "
         f"are the model's. Made by `{info['command']}` with seed {info['seed']}.",
+        *([str(info["note"])] if info.get("note") else []),
         *(_figures(name, figures) for name, figures in info["metrics"].items()),
         f"An answer whose confidence is under {bundle.threshold:g} is called uncertain; this "
         "threshold and the temperature were chosen on the validation speakers.",

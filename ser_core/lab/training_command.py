@@ -28,6 +28,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--out", type=Path, help="the bundle's folder (default: models/PRESET)")
     command.add_argument("--name", help="the bundle's name (default: its folder's)")
     command.add_argument("--version", default="1.0.0", help="the bundle's version")
+    command.add_argument("--note", default="", help="what its card is to say of the data")
     command.add_argument("--epochs", type=positive, help="other than the preset's")
     command.add_argument("--clips", type=positive, help="drawn for an epoch, likewise")
     command.add_argument("--seed", type=int, default=0)
@@ -46,6 +47,7 @@ def main(options: argparse.Namespace) -> int:
         out=out,
         name=options.name or out.resolve().name,
         version=options.version,
+        note=options.note,
         seed=options.seed,
         resume=options.resume,
         command=options.command,

@@ -25,6 +25,12 @@ def test_the_card_names_model_data_and_terms(tiny: Recognizer, card: str) -> Non
     assert f"Made by `{tiny.bundle.info['command']}` with seed 0." in card
 
 
+def test_a_note_on_the_data_stands_before_the_figures(tiny: Recognizer) -> None:
+    info = {**tiny.bundle.info, "note": "Its levels are lost."}
+    text = model_card(replace(tiny.bundle, info=info))
+    assert text.index("Its levels are lost.") < text.index("## Validation speakers")
+
+
 def test_the_figures_are_those_of_the_bundle(tiny: Recognizer, card: str) -> None:
     for title, split in (("Validation speakers", "valid"), ("Test speakers", "test")):
         figures = tiny.bundle.info["metrics"][split]
