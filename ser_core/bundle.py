@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -108,14 +108,6 @@ def find_bundle(bundle: str | Path) -> Path:
         if (place / INFO).is_file():
             return place
     raise BundleError(f"no bundle {str(bundle)!r}: there is no {INFO} in {_listed(places)}")
-
-
-def installed_bundles() -> Iterator[str]:
-    """Names of the bundles that come with this installation."""
-    folders = {
-        path.parent.name for root in (_SOURCE_TREE, _PACKAGED) for path in root.glob(f"*/{INFO}")
-    }
-    yield from sorted(folders)
 
 
 def write_info(path: Path, info: Mapping[str, Any]) -> None:

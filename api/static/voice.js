@@ -121,7 +121,7 @@ export class Voice {
     if (microphone) return;
     parts.state.textContent = obstacle() ?? (saved
       ? "Saved in this browser, as numbers and not as sound."
-      : "Ten seconds of ordinary talk sharpen every later answer: it then hears how you differ "
+      : "Ten seconds of ordinary talk can sharpen later answers: they then hear how you differ "
         + "from your usual self. What it makes of them stays in this browser, as numbers.");
   }
 }
