@@ -9,6 +9,13 @@ from tests.browser.made_up import EIGHT, Answers, answer
 from tests.browser.test_files import upload
 from tests.sounds import encode, voice
 
+COLOURS = """(selector) => {
+    const canvas = document.querySelector(selector);
+    const { width, height } = canvas;
+    const { data } = canvas.getContext("2d").getImageData(0, 0, width, height);
+    return new Set(new Uint32Array(data.buffer)).size;
+}"""
+
 
 @pytest.fixture
 def page(open_page: Open) -> Page:
@@ -17,21 +24,14 @@ def page(open_page: Open) -> Page:
     Answers(page, answer())
     upload(page, ("clip.wav", encode(voice(10.5))))
     expect(page.locator(".timeline")).to_be_visible()
-    expect(page.locator(".waveform")).to_be_visible()
+    # Drawn once the browser has decoded the sound, later than it is shown.
+    until(page, f"({COLOURS})('.waveform') >= 2")
     return page
 
 
 def colours(page: Page, picture: str) -> int:
     """How many colours a picture has."""
-    count: int = page.evaluate(
-        """(selector) => {
-            const canvas = document.querySelector(selector);
-            const { width, height } = canvas;
-            const { data } = canvas.getContext("2d").getImageData(0, 0, width, height);
-            return new Set(new Uint32Array(data.buffer)).size;
-        }""",
-        picture,
-    )
+    count: int = page.evaluate(COLOURS, picture)
     return count
 
 
