@@ -64,22 +64,66 @@ def split_of(data: Path) -> Split:
 
 
 def train(order: Order, progress: bool = True) -> dict[str, Any]:
-    """Train and write the bundle; returns its `bundle.json`.
+    """`train_on` the split of `order.data`.
+
+    Raises:
+        CorpusError, SplitError: nothing can be read there, or it cannot be split.
+    """
+    return train_on(split_of(order.data), order, progress)
+
+
+def train_on(split: Split, order: Order, progress: bool = True) -> dict[str, Any]:
+    """Train the preset of `order` on `split` and write its bundle; returns its `bundle.json`.
+
+    The one way to train, for every preset that `ser_core.lab.presets.preset` knows: `split.train`
+    is fitted, `split.valid` (not empty) chooses the epoch, the temperature and the threshold,
+    `split.test` (may be empty) is judged. `order.data` is not read. Figures are at
+    `["metrics"]["test"]`; the bundle lies in `order.out`.
 
     What an interrupted training leaves is in `order.out / "work"`; a bundle that was there before
     stays as it is until the new one is complete.
 
     Raises:
-        CorpusError, SplitError, TrainingError: the data cannot train this preset.
+        TrainingError: the data cannot train this preset.
         CheckpointError: the training to resume is another one.
         ExportError: an exported file does not do what the Keras model does.
     """
-    split, preset = split_of(order.data), order.preset
     work = order.out / "work"
     try:
         work.mkdir(parents=True, exist_ok=True)
     except OSError as e:
         raise training.TrainingError(f"{work} cannot be made: {e.strerror}") from e
+    fitted = fit_spectral(split, order, order.preset, work, progress)
+    bundle = work / "bundle"
+    bundle.mkdir(exist_ok=True)
+    plot_curves(fitted.history, bundle / CURVES)
+    info = write_bundle(
+        replace(order, out=bundle), fitted.whole, fitted.split.train, fitted.split, fitted.norm
+    )
+    for file in sorted(bundle.iterdir(), key=lambda file: file.name == INFO):
+        file.replace(order.out / file.name)
+    shutil.rmtree(work)
+    return info
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A whole model, and how it came about."""
+
+    whole: Any
+    """Waveform and length (and profile) -> logits."""
+    history: list[dict[str, float]]
+    """Figures of every epoch."""
+    split: Split
+    """The utterances that could be used."""
+    norm: Norm | None = None
+    """What is normal for the speakers, if the model hears relative to profiles."""
+
+
+def fit_spectral(
+    split: Split, order: Order, preset: Preset, work: Path, progress: bool = True
+) -> Fitted:
+    """Fit a preset on log-mel that is augmented batch by batch."""
     # The smaller part first: what is wrong with it shows before the long one is read.
     valid_set = training.prepare(split.valid, preset, "validation")
     train_set = training.prepare(split.train, preset)
@@ -89,18 +133,11 @@ def train(order: Order, progress: bool = True) -> dict[str, Any]:
     model, history = training.fit(
         preset, train_set, valid_set, work, seed=order.seed, resume=order.resume, progress=progress
     )
-    bundle = work / "bundle"
-    bundle.mkdir(exist_ok=True)
-    plot_curves(history, bundle / CURVES)
     readable = Split(train_set.utterances, valid_set.utterances, split.test)
-    whole, norm = preset.whole(model), None
-    if preset.relative:
-        whole, norm = fit_to_profiles(preset, model, train_set, order.seed, progress)
-    info = write_bundle(replace(order, out=bundle), whole, train_set.utterances, readable, norm)
-    for file in sorted(bundle.iterdir(), key=lambda file: file.name == INFO):
-        file.replace(order.out / file.name)
-    shutil.rmtree(work)
-    return info
+    if not preset.relative:
+        return Fitted(preset.whole(model), history, readable)
+    whole, norm = fit_to_profiles(preset, model, train_set, order.seed, progress)
+    return Fitted(whole, history, readable, norm)
 
 
 def fit_to_profiles(
