@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,8 @@ class Bundle:
     threshold: float
     """Confidence under which an answer is called uncertain."""
     info: Mapping[str, Any]
+    bias: tuple[float, ...] = ()
+    """What is added to each class's logit after the temperature; none for nothing."""
 
     @classmethod
     def load(cls, bundle: str | Path | None = None) -> "Bundle":
@@ -61,6 +64,7 @@ class Bundle:
                 temperature=float(info["temperature"]),
                 threshold=float(info["threshold"]),
                 info=info,
+                bias=tuple(float(each) for each in info.get("bias", ())),
             )
             artefacts = dict(info["artefacts"])
             loaded._check()
@@ -78,6 +82,10 @@ class Bundle:
         for name in ("sampling_rate", "window", "hop", "temperature"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} {getattr(self, name)} is not above 0")
+        if self.bias and len(self.bias) != len(self.emotions):
+            raise ValueError(f"bias has {len(self.bias)} numbers for {len(self.emotions)} emotions")
+        if not all(math.isfinite(each) for each in self.bias):
+            raise ValueError("bias is not finite")
         if not 0 <= self.threshold <= 1:
             raise ValueError(f"threshold {self.threshold} is not between 0 and 1")
         if self.info["serve"] not in self.info["artefacts"]:

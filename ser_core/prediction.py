@@ -1,6 +1,6 @@
 """What was heard in a recording, and how it is told."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 
 from ser_core.profile import Profile
 from ser_core.spectrum import Explanation
+
+Bias = Sequence[float] | NDArray[np.float64]
+"""What is added to each class's logit, `(classes,)`; empty for nothing."""
 
 
 @dataclass(frozen=True)
@@ -72,12 +75,15 @@ class Heard:
         known: NDArray[np.bool_] = np.isfinite(self.logits[:, 0])
         return known
 
-    def probabilities(self, temperature: float) -> NDArray[np.float64]:
-        """Of every window, `(windows, classes)`; NaN where nobody speaks."""
-        return softmax(self.logits / temperature)
+    def probabilities(self, temperature: float, bias: Bias = ()) -> NDArray[np.float64]:
+        """Of every window, `(windows, classes)`; NaN where nobody speaks.
+
+        The softmax of the logits over the temperature, with each class's bias added.
+        """
+        return softmax(self.logits / temperature + (np.asarray(bias) if len(bias) else 0.0))
 
     def overall(
-        self, temperature: float, among: NDArray[np.bool_] | None = None
+        self, temperature: float, among: NDArray[np.bool_] | None = None, bias: Bias = ()
     ) -> NDArray[np.float64]:
         """Of the recording, `(classes,)`: the windows' mean, weighted by their speech.
 
@@ -85,7 +91,7 @@ class Heard:
         """
         used = self.judged if among is None else self.judged & among
         overall: NDArray[np.float64] = np.average(
-            self.probabilities(temperature)[used], axis=0, weights=self.speech[used]
+            self.probabilities(temperature, bias)[used], axis=0, weights=self.speech[used]
         )
         return overall
 
@@ -177,7 +183,7 @@ class Summary:
         }
 
 
-def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+def softmax(logits: NDArray[Any]) -> NDArray[np.float64]:
     """Along the last axis, `(windows, classes)`; NaN stays NaN."""
     shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
     exponentials = np.exp(shifted)

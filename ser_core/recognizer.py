@@ -146,7 +146,7 @@ class Recognizer:
     def name(self, heard: Heard, spans: Sequence[Span] | None = None) -> Prediction:
         """Calibrate what was heard and name it; `spans` are the parts that were marked."""
         bundle = self.bundle
-        overall = heard.overall(bundle.temperature)
+        overall = self._overall(heard)
         return Prediction(
             **self._named(overall),
             uncertain=bool(overall.max() < bundle.threshold),
@@ -292,7 +292,7 @@ class Recognizer:
         return described
 
     def _windows(self, heard: Heard) -> tuple[Segment, ...]:
-        probabilities = heard.probabilities(self.bundle.temperature)
+        probabilities = heard.probabilities(self.bundle.temperature, self.bundle.bias)
         return tuple(
             Segment(
                 start=float(start),
@@ -309,7 +309,7 @@ class Recognizer:
         segments = []
         for part, span in enumerate(spans):
             among = heard.judged & (_parts_of(heard) == part)
-            overall = heard.overall(self.bundle.temperature, among) if among.any() else None
+            overall = self._overall(heard, among) if among.any() else None
             segments.append(
                 Segment(
                     start=span.start,
@@ -326,13 +326,16 @@ class Recognizer:
         for name in dict.fromkeys(span.speaker for span in spans if span.speaker is not None):
             own = [part for part, span in enumerate(spans) if span.speaker == name]
             among = heard.judged & np.isin(_parts_of(heard), own)
-            overall = heard.overall(self.bundle.temperature, among) if among.any() else None
+            overall = self._overall(heard, among) if among.any() else None
             summaries[name] = Summary(
                 **self._named(overall),
                 seconds=sum(spans[part].end - spans[part].start for part in own),
                 segments=len(own),
             )
         return summaries
+
+    def _overall(self, heard: Heard, among: NDArray[np.bool_] | None = None) -> NDArray[np.float64]:
+        return heard.overall(self.bundle.temperature, among, self.bundle.bias)
 
     def _named(self, probabilities: NDArray[np.float64] | None) -> dict[str, Any]:
         if probabilities is None:

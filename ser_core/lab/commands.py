@@ -92,11 +92,12 @@ def _evaluate(options: argparse.Namespace) -> int:
         )
         outcome = evaluation.hear_all(recognizer, outcome.utterances, progress, profiles)
         outcome.skipped.extend(skipped)
-    result = evaluation.scores(outcome, recognizer.bundle.temperature)
+    bundle = recognizer.bundle
+    result = evaluation.scores(outcome, bundle.temperature, bundle.bias)
     for reason, count in reading.skip_counts.items():
         result["skipped"][reason] += count
     if options.json:
         print(json.dumps(result))
     else:
-        evaluation.print_scores(result, recognizer.bundle.emotions)
+        evaluation.print_scores(result, bundle.emotions)
     return 0

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from ser_core.audio import AudioError
 from ser_core.emotions import to_label_set
 from ser_core.lab.corpora import Reading, Utterance
+from ser_core.prediction import Bias
 from ser_core.profile import Profile
 from ser_core.recognizer import Heard, Recognizer
 
@@ -33,9 +34,9 @@ class Outcome:
     skipped: list[tuple[Utterance, str]]
     """What was left out, and why."""
 
-    def probabilities(self, temperature: float) -> NDArray[np.float64]:
+    def probabilities(self, temperature: float, bias: Bias = ()) -> NDArray[np.float64]:
         """Of each utterance, `(utterances, classes)`."""
-        return np.array([heard.overall(temperature) for heard in self.heard])
+        return np.array([heard.overall(temperature, bias=bias) for heard in self.heard])
 
 
 def hear_all(
@@ -89,10 +90,12 @@ def hear_all(
     return Outcome(emotions, kept, np.array(labels, np.int64), heard, skipped)
 
 
-def scores(outcome: Outcome, temperature: float = 1.0) -> dict[str, Any]:
+def scores(outcome: Outcome, temperature: float = 1.0, bias: Bias = ()) -> dict[str, Any]:
     """Figures overall and for each corpus, as `ser evaluate --json` prints them."""
     predicted = (
-        outcome.probabilities(temperature).argmax(axis=1) if outcome.heard else np.zeros(0, int)
+        outcome.probabilities(temperature, bias).argmax(axis=1)
+        if outcome.heard
+        else np.zeros(0, int)
     )
     overall = figures(outcome.emotions, outcome.labels, predicted)
     overall["skipped"] = Counter(reason for _, reason in outcome.skipped)

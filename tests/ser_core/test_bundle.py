@@ -58,6 +58,12 @@ def test_what_is_written_is_read(folder: Path) -> None:
     }
 
 
+def test_a_bias_is_read_where_there_is_one(folder: Path) -> None:
+    assert Bundle.load(folder).bias == ()
+    change(folder, bias=[0.25, -1])
+    assert Bundle.load(folder).bias == (0.25, -1.0)
+
+
 def test_a_bundle_without_a_card_has_an_empty_one(folder: Path) -> None:
     assert Bundle.load(folder).card == ""
 
@@ -134,6 +140,10 @@ def test_damage_is_told_in_one_line_that_names_the_file(
         ({"threshold": 40}, "threshold 40.0 is not between 0 and 1"),
         ({"emotions": ["sad", "sad"]}, "emotions ['sad', 'sad'] are not two or more"),
         ({"artefacts": ["model.tflite"]}, "is damaged: "),
+        ({"bias": [0.1]}, "bias has 1 numbers for 2 emotions"),
+        ({"bias": [0.1, float("inf")]}, "is damaged: "),
+        ({"bias": ["much", "little"]}, "is damaged: could not convert"),
+        ({"bias": 0.1}, "is damaged: 'float' object is not iterable"),
     ],
 )
 def test_what_cannot_be_is_refused(folder: Path, changes: dict[str, Any], message: str) -> None:
