@@ -81,7 +81,7 @@ class MelSpectrogram(Spectral):
         return self.weighted(self._filters, signal)
 
     def call(self, signal: Any) -> Any:
-        return _frames_first(self.mel(signal))
+        return frames_first(self.mel(signal))
 
 
 @register
@@ -106,7 +106,7 @@ class LogMel(MelSpectrogram):
         super().__init__(sampling_rate, n_fft, hop, n_mels, pad_mode=pad_mode, **kwargs)
 
     def call(self, signal: Any) -> Any:
-        return _frames_first(_decibels(self.mel(signal), None))
+        return frames_first(to_decibels(self.mel(signal), None))
 
 
 @register
@@ -138,8 +138,8 @@ class MFCC(MelSpectrogram):
         self._cosines = librosa.feature.mfcc(S=np.eye(n_mels, dtype=np.float32), n_mfcc=n_mfcc)
 
     def call(self, signal: Any) -> Any:
-        decibels = _decibels(self.mel(signal), self.top_db)
-        return _frames_first(ops.matmul(self._cosines, decibels))
+        decibels = to_decibels(self.mel(signal), self.top_db)
+        return frames_first(ops.matmul(self._cosines, decibels))
 
 
 @register
@@ -169,7 +169,7 @@ class Chroma(Spectral):
 
     def call(self, signal: Any) -> Any:
         chroma = self.weighted(self._filters, signal)
-        return _frames_first(_divided(chroma, ops.max(chroma, axis=1, keepdims=True)))
+        return frames_first(divided(chroma, ops.max(chroma, axis=1, keepdims=True)))
 
 
 class _SpectralShape(Spectral):
@@ -189,12 +189,12 @@ class _SpectralShape(Spectral):
         # Decoders leave samples of 1e-34 before a voice: librosa hears those, but single precision
         # does not hold their power.
         frames = super().windowed(signal)
-        return _divided(frames, ops.max(ops.abs(frames), axis=-1, keepdims=True))
+        return divided(frames, ops.max(ops.abs(frames), axis=-1, keepdims=True))
 
     def centroid(self, magnitude: Any) -> Any:
         """`(batch, bins, frames)` -> `(batch, 1, frames)`, in Hz."""
         moment = ops.matmul(self._hertz.reshape(1, -1), magnitude)
-        return _divided(moment, ops.sum(magnitude, axis=1, keepdims=True))
+        return divided(moment, ops.sum(magnitude, axis=1, keepdims=True))
 
 
 @register
@@ -207,7 +207,7 @@ class SpectralCentroid(_SpectralShape):
     def call(self, signal: Any) -> Any:
         weights = np.stack([self._hertz, np.ones_like(self._hertz)])
         sums = self.weighted(weights, signal, of="magnitude")
-        return _frames_first(_divided(sums[:, :1], sums[:, 1:]))
+        return frames_first(divided(sums[:, :1], sums[:, 1:]))
 
 
 @register
@@ -221,10 +221,8 @@ class SpectralBandwidth(_SpectralShape):
         magnitude = ops.sqrt(self.power(signal))
         deviation = ops.subtract(self._hertz.reshape(1, -1, 1), self.centroid(magnitude))
         total = ops.sum(magnitude, axis=1, keepdims=True)
-        share = _divided(magnitude, total)
-        return _frames_first(
-            ops.sqrt(ops.sum(share * ops.square(deviation), axis=1, keepdims=True))
-        )
+        share = divided(magnitude, total)
+        return frames_first(ops.sqrt(ops.sum(share * ops.square(deviation), axis=1, keepdims=True)))
 
 
 @register
@@ -254,7 +252,7 @@ class SpectralRolloff(_SpectralShape):
         total = ops.cumsum(ops.sqrt(self.power(signal)), axis=1)
         below = ops.cast(total < self.share * total[:, -1:], "float32")
         bins = ops.sum(below, axis=1, keepdims=True)
-        return _frames_first(bins * (self.sampling_rate / self.n_fft))
+        return frames_first(bins * (self.sampling_rate / self.n_fft))
 
 
 @register
@@ -296,12 +294,12 @@ class SpectralContrast(Spectral):
         return first, end if last else end - 1, max(1, round(self.quantile * (end - first)))
 
     def call(self, signal: Any) -> Any:
-        magnitude = _frames_first(ops.sqrt(self.power(signal)))
+        magnitude = frames_first(ops.sqrt(self.power(signal)))
         bands = [(magnitude[..., first:end], count) for first, end, count in self._bands]
         peaks = [_mean_of_largest(band, count) for band, count in bands]
         valleys = [-_mean_of_largest(-band, count) for band, count in bands]
         peak, valley = (ops.concatenate(values, axis=-1) for values in (peaks, valleys))
-        return _decibels(peak, 80.0) - _decibels(valley, 80.0)
+        return to_decibels(peak, 80.0) - to_decibels(valley, 80.0)
 
 
 class _Waveform(Framewise):
@@ -379,11 +377,12 @@ class MeanOverTime(keras.layers.Layer):  # type: ignore[misc]
         """There is no time left to mask."""
 
 
-def _frames_first(features: Any) -> Any:
+def frames_first(features: Any) -> Any:
+    """`(batch, k, frames)` -> `(batch, frames, k)`."""
     return ops.transpose(features, (0, 2, 1))
 
 
-def _decibels(power: Any, top_db: float | None) -> Any:
+def to_decibels(power: Any, top_db: float | None) -> Any:
     """`librosa.power_to_db(power, top_db=top_db)` of each example of a batch."""
     decibels = (10 / math.log(10)) * ops.log(ops.maximum(power, SMALLEST_POWER))
     if top_db is None:
@@ -391,7 +390,8 @@ def _decibels(power: Any, top_db: float | None) -> Any:
     return ops.maximum(decibels, ops.max(decibels, axis=(1, 2), keepdims=True) - top_db)
 
 
-def _divided(values: Any, norm: Any) -> Any:
+def divided(values: Any, norm: Any) -> Any:
+    """`values / norm`, or the values where the norm is hardly above 0."""
     return values / ops.where(norm < SMALLEST_NORM, 1.0, norm)
 
 
