@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from ser_core import audio
+from ser_core import activity, audio
 from ser_core.activity import active_frames, active_span
 from ser_core.lab.corpora import Utterance
 
@@ -104,6 +104,8 @@ def _compute(
 
 def _digest(utterances: Iterable[Utterance], sampling_rate: int, key: str) -> str:
     digest = hashlib.sha256(f"{key} {sampling_rate} {LONGEST}".encode())
+    # What is cut off before decides too.
+    digest.update(Path(activity.__file__).read_bytes())
     for utterance in utterances:
         try:
             stat = utterance.path.stat()

@@ -14,6 +14,7 @@ import numpy as np
 from keras import ops
 
 from ser_core.lab.features import SMALLEST_POWER, LogMel
+from ser_core.lab.pooling import frame_level, loud_frames
 
 LOWEST, HIGHEST = 60.0, 500.0
 """Hz between which the fundamental frequency of a voice is looked for."""
@@ -21,8 +22,6 @@ PITCH_BAND = 2000.0
 """Hz up to which harmonics are used to find it."""
 VOICED = 0.45
 """Normalised autocorrelation above which a frame counts as voiced (as in Boersma 1993)."""
-SPAN = 35.0
-"""dB under the loudest frame within which a frame counts as speech."""
 MFCC = 20
 PERCENTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
@@ -101,10 +100,8 @@ class Functionals(keras.layers.Layer):  # type: ignore[misc]
 
     def call(self, inputs: Any) -> Any:
         decibels, pitch, mask = inputs
-        level = _level(decibels)
-        heard = ops.where(ops.greater(mask, 0), level, -1e9)
-        peak = ops.max(heard, axis=1, keepdims=True)
-        speech = mask * ops.cast(ops.greater(heard, peak - SPAN), "float32")
+        level, speech = frame_level(decibels), loud_frames(decibels, mask)
+        peak = ops.max(ops.where(ops.greater(mask, 0), level, -1e9), axis=1, keepdims=True)
         relative = ops.maximum(decibels - ops.expand_dims(peak, -1), -80.0)
         mfcc = ops.transpose(
             ops.matmul(self._cosines, ops.transpose(relative, (0, 2, 1))), (0, 2, 1)
@@ -158,13 +155,6 @@ class Functionals(keras.layers.Layer):  # type: ignore[misc]
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "bands": self.bands, "frames": self.frames}
-
-
-def _level(decibels: Any) -> Any:
-    """Level of each frame in dB: the log of the summed power of the bands."""
-    loudest = ops.max(decibels, axis=-1, keepdims=True)
-    power = ops.sum(ops.exp((decibels - loudest) * float(np.log(10) / 10)), axis=-1)
-    return loudest[:, :, 0] + float(10 / np.log(10)) * ops.log(power)
 
 
 def _shape(relative: Any, bands: int) -> Any:

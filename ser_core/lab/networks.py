@@ -31,8 +31,8 @@ def residual_cnn(
     spectrum = keras.Input((frames, bands), name="features")
     mask = keras.Input((frames,), name="mask")
     x = layers.Reshape((-1, bands, 1))(spectrum)
-    x = _convolution(x, channels[0], strides=2)
     step = DownsampleMask()(mask)
+    x = _masked(_convolution(x, channels[0], strides=2), step)
     for index, width in enumerate(channels[1:]):
         strides = 1 if index == 0 else 2
         if strides == 2:
@@ -53,7 +53,7 @@ def _convolution(x: Any, width: int, strides: int = 1) -> Any:
 
 
 def _residual(x: Any, width: int, strides: int, mask: Any) -> Any:
-    y = _convolution(x, width, strides)
+    y = _masked(_convolution(x, width, strides), mask)
     y = layers.Conv2D(width, 3, padding="same", use_bias=False)(y)
     y = layers.BatchNormalization()(y)
     if strides > 1:
@@ -61,4 +61,9 @@ def _residual(x: Any, width: int, strides: int, mask: Any) -> Any:
     if x.shape[-1] != width:
         x = layers.Conv2D(width, 1, use_bias=False)(x)
     x = layers.ReLU()(layers.add([x, y]))
+    return _masked(x, mask)
+
+
+def _masked(x: Any, mask: Any) -> Any:
+    """Zero where the sound has ended, so that padding is no other than the window's edge."""
     return layers.multiply([x, layers.Reshape((-1, 1, 1))(mask)])

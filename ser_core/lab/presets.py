@@ -12,7 +12,7 @@ from ser_core.emotions import EMOTIONS_7, EMOTIONS_8
 from ser_core.lab import networks
 from ser_core.lab.features import LogMel
 from ser_core.lab.functionals import Functionals, VoiceFeatures
-from ser_core.lab.pooling import FrameMask, LevelNormalisation, Trimmed
+from ser_core.lab.pooling import FrameMask, LevelNormalisation, PeakNormalised, Sounding, Trimmed
 from ser_core.lab.spectral import SpectralAugmentation
 
 LOGITS, FUNCTIONALS = "logits", "functionals"
@@ -97,17 +97,18 @@ class Preset:
     def build(self) -> keras.Model:
         """The part that is fitted first: log-mel in dB and its mask -> logits."""
         decibels = keras.Input((self.frames, self.bands), name="decibels")
-        mask = keras.Input((self.frames,), name="mask")
+        sound = keras.Input((self.frames,), name="mask")
+        mask = Sounding()([decibels, sound])
         network = getattr(networks, self.network)(
             (self.frames, self.bands), len(self.emotions), **self.options
         )
-        return keras.Model([decibels, mask], network([self._level(decibels, mask), mask]))
+        return keras.Model([decibels, sound], network([self._level(decibels, mask), mask]))
 
     def whole(self, trained: keras.Model) -> keras.Model:
         """Waveform `(batch, samples)` and length `(batch, 1)` in samples -> logits."""
         waveform, length = self._inputs()
         mask = FrameMask(self.frames, self.hop_length)(length)
-        decibels = self.log_mel()(Trimmed()([waveform, length]))
+        decibels = self.log_mel()(self._audible(waveform, length))
         return keras.Model([waveform, length], {LOGITS: trained([decibels, mask])})
 
     def describer(self, trained: keras.Model) -> keras.Model:
@@ -116,9 +117,10 @@ class Preset:
         That is its functionals, and beside them the embedding of the `trained` network.
         """
         waveform, length = self._inputs()
-        mask = FrameMask(self.frames, self.hop_length)(length)
         # The DFT by products is LiteRT's faster one at this size.
-        decibels, pitch = VoiceFeatures(**self.front, method="dft")(Trimmed()([waveform, length]))
+        voice = VoiceFeatures(**self.front, method="dft")
+        decibels, pitch = voice(self._audible(waveform, length))
+        mask = Sounding()([decibels, FrameMask(self.frames, self.hop_length)(length)])
         functionals = Functionals(self.bands, self.frames)([decibels, pitch, mask])
         network = trained.get_layer(networks.NETWORK)
         embedder = keras.Model(
@@ -145,6 +147,9 @@ class Preset:
     def _inputs(self) -> tuple[Any, Any]:
         waveform = keras.Input((self.samples,), name="waveform")
         return waveform, keras.Input((1,), dtype="int32", name="length")
+
+    def _audible(self, waveform: Any, length: Any) -> Any:
+        return PeakNormalised()(Trimmed()([waveform, length]))
 
     def _level(self, decibels: Any, mask: Any) -> Any:
         return LevelNormalisation(per_band=self.per_band)([decibels, mask])

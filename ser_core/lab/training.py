@@ -18,6 +18,7 @@ from ser_core.emotions import to_label_set
 from ser_core.lab.checkpoint import Checkpoints, Progress
 from ser_core.lab.corpora import Utterance
 from ser_core.lab.dataset import FeatureSet, features_of
+from ser_core.lab.pooling import QUIETEST_PEAK
 from ser_core.lab.presets import Preset, Schedule
 from ser_core.lab.sampling import Batches, balanced_probabilities, padded
 
@@ -56,12 +57,13 @@ def prepare(utterances: Sequence[Utterance], preset: Preset, purpose: str = "tra
     layer = preset.log_mel()
 
     def front(signal: NDArray[np.float32]) -> NDArray[np.float32]:
+        signal = signal / max(float(np.abs(signal).max()), QUIETEST_PEAK)
         # Whole hops only: the graph need not be traced for every length there is.
         padding = -len(signal) % preset.hop_length
         frames = -(-len(signal) // preset.hop_length)
         return np.asarray(layer(np.pad(signal, (0, padding))[None]))[0, :frames]
 
-    key = json.dumps(layer.get_config(), default=str, sort_keys=True)
+    key = "peak 1 " + json.dumps(layer.get_config(), default=str, sort_keys=True)
     features = features_of(known, front, preset.sampling_rate, key)
     kept = [known[index] for index in features.kept]
     _check_classes(kept, preset, purpose)

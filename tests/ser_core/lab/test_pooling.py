@@ -9,6 +9,8 @@ from ser_core.lab.pooling import (
     DownsampleMask,
     FrameMask,
     LevelNormalisation,
+    PeakNormalised,
+    Sounding,
     Trimmed,
 )
 
@@ -43,10 +45,40 @@ def test_the_loudest_point_is_the_same_for_every_level() -> None:
 
 
 def test_what_lies_70_db_under_the_peak_is_cut_off() -> None:
-    decibels = np.array([[[0.0, -60.0], [-70.0, -110.0]]], np.float32)
+    decibels = np.array([[[0.0, -60.0], [-30.0, -110.0]]], np.float32)
     normalised = LevelNormalisation()([decibels, np.ones((1, 2), np.float32)])
-    # Relative to the mean of 0, -60, -70 and -70, which is -50, in units of 20 dB.
-    np.testing.assert_allclose(normalised, [[[2.5, -0.5], [-1.0, -1.0]]], atol=1e-6)
+    # Relative to the mean of 0, -60, -30 and -70, which is -40, in units of 20 dB.
+    np.testing.assert_allclose(normalised, [[[2.0, -1.0], [0.5, -1.5]]], atol=1e-6)
+
+
+def test_how_silent_a_pause_is_changes_nothing_of_the_rest() -> None:
+    speech = 5 * normal(1, 6, 4)
+    noisy, silent = speech.copy(), speech.copy()
+    noisy[:, 2:4] -= 50
+    silent[:, 2:4] -= 90
+    mask = np.ones((1, 6), np.float32)
+    first, second = (np.asarray(LevelNormalisation()([x, mask])) for x in (noisy, silent))
+    np.testing.assert_allclose(first[:, [0, 1, 4, 5]], second[:, [0, 1, 4, 5]], atol=1e-5)
+
+
+def test_what_surrounds_the_voice_is_not_sound_and_pauses_are() -> None:
+    levels = np.array([-50.0, -36.0, -20.0, -80.0, 0.0, -34.0, -90.0, 30.0], np.float32)
+    decibels = np.repeat(levels[None, :, None], 3, axis=2)
+    mask = np.array([[1, 1, 1, 1, 1, 1, 1, 0]], np.float32)
+    np.testing.assert_array_equal(Sounding()([decibels, mask]), [[0, 0, 1, 1, 1, 1, 0, 0]])
+
+
+def test_something_sounds_in_a_window_without_any_sound() -> None:
+    decibels = np.full((1, 4, 3), -100.0, np.float32)
+    mask = np.array([[1, 0, 0, 0]], np.float32)
+    np.testing.assert_array_equal(Sounding()([decibels, mask]), mask)
+
+
+def test_a_quiet_waveform_is_as_loud_as_any_and_silence_stays_silence() -> None:
+    waveform = np.array([[0.002, -0.004, 0.0], [0.0, 0.0, 0.0]], np.float32)
+    np.testing.assert_allclose(
+        PeakNormalised()(waveform), [[0.5, -1.0, 0.0], [0.0, 0.0, 0.0]], atol=1e-6
+    )
 
 
 def test_the_mean_of_each_band_can_be_removed() -> None:
