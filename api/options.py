@@ -16,7 +16,7 @@ from ser_core.audio import AudioError, Limits
 from ser_core.profile import Profile
 from ser_core.recognizer import Recognizer, Span
 
-PARAMETERS = ("model", "timeline", "top", "channels", "segments", "profile", "explain")
+PARAMETERS = ("model", "timeline", "top", "channels", "segments", "profile", "explain", "adapt")
 
 MOST_SEGMENTS = 1_000
 LONGEST_NAME = 100
@@ -41,6 +41,8 @@ class Options:
     wants_profile: bool
     """The answer is to hold the profile, updated."""
     explain: bool
+    adapt: bool
+    """Earlier windows of a recording say what is normal for the later ones."""
 
 
 def read_options() -> Options:
@@ -65,15 +67,18 @@ def read_options() -> Options:
     split = _parameter("channels", _channels) == "split"
     segments = _parameter("segments", partial(_segments, limits.max_seconds))
     explain = _parameter("explain", partial(_flag, "explain")) or False
+    adapt = _parameter("adapt", partial(_flag, "adapt")) or False
     about_voice = bool(references() or set(request.values.getlist("profile")) - {"false"})
     if split:
         _refuse_together("channels=split", segments=segments is not None, explain=explain)
         _refuse_together("channels=split", **{"a profile": about_voice})
     if segments is not None:
-        _refuse_together("segments", **{"a profile": about_voice})
+        _refuse_together("segments", **{"a profile": about_voice}, adapt=adapt)
+    if adapt:
+        recognizer.check_profiles()
     profile, wants_profile = _profile(recognizer, limits)
     return Options(
-        recognizer, limits, timeline, top, split, segments, profile, wants_profile, explain
+        recognizer, limits, timeline, top, split, segments, profile, wants_profile, explain, adapt
     )
 
 

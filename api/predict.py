@@ -44,6 +44,7 @@ def _whole(recording: Upload, options: Options) -> dict[str, Any]:
         profile=options.profile,
         spans=options.segments,
         explained=options.explain,
+        adapt=options.adapt,
     )
     judged(prediction, time.perf_counter() - started)
     answer = _answer(prediction, options)
@@ -55,7 +56,9 @@ def _whole(recording: Upload, options: Options) -> dict[str, Any]:
 def _split(recording: Upload, options: Options) -> dict[str, Any]:
     """Each channel's answer, or why it has none; what all share stands beside them."""
     started = time.perf_counter()
-    predictions = options.recognizer.predict_channels(recording.file, limits=options.limits)
+    predictions = options.recognizer.predict_channels(
+        recording.file, limits=options.limits, adapt=options.adapt
+    )
     seconds = (time.perf_counter() - started) / len(predictions)
     channels = []
     for number, prediction in enumerate(predictions):

@@ -70,7 +70,7 @@ def predict(options: argparse.Namespace) -> int:
     status = 0
     for file in options.files:
         try:
-            prediction = recognizer.predict(file, profile=profile)
+            prediction = recognizer.predict(file, profile=profile, adapt=options.adapt)
         except (AudioError, OSError) as e:
             status = 1
             if options.json:
@@ -140,6 +140,11 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
         action="extend",
         metavar="FILE",
         help="other recordings of the same speaker: what is normal for this voice",
+    )
+    command.add_argument(
+        "--adapt",
+        action="store_true",
+        help="in a long recording of one speaker, let the earlier parts say what is normal",
     )
     command.set_defaults(run=predict)
 

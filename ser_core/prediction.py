@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ser_core.profile import Profile
+from ser_core.profile import MOST, Profile
 from ser_core.spectrum import Explanation
 
 Bias = Sequence[float] | NDArray[np.float64]
@@ -110,6 +110,29 @@ class Heard:
         mean = np.average(self.functionals[used], axis=0, weights=weights)
         count = max(1.0, float(weights.sum()) * hop_share)
         return Profile(mean.astype(np.float32), count)
+
+    def profiles_before(
+        self, hop_share: float, known: Profile | None = None
+    ) -> list[Profile | None]:
+        """For each window what the windows that end before it begins tell of the voice.
+
+        That is added to what is `known` already; None where nothing is.
+        """
+        if self.functionals is None:
+            return [known] * len(self.spans)
+        weights = np.where(self.judged, self.speech, 0.0)
+        weighted = np.nan_to_num(self.functionals) * weights[:, None]
+        heard, totals = np.cumsum(weights), np.cumsum(weighted, axis=0, dtype=np.float64)
+        before = np.searchsorted(self.spans[:, 1], self.spans[:, 0] + 1e-9, side="right")
+        profiles: list[Profile | None] = []
+        for last in (before - 1).tolist():
+            if last < 0 or not heard[last] > 0:
+                profiles.append(known)
+                continue
+            mean = (totals[last] / heard[last]).astype(np.float32)
+            count = min(max(1.0, float(heard[last]) * hop_share), float(MOST))
+            profiles.append(known.update(Profile(mean, count)) if known else Profile(mean, count))
+        return profiles
 
 
 @dataclass(frozen=True)

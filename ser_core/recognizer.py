@@ -65,6 +65,7 @@ class Recognizer:
         profile: Profile | None = None,
         spans: Sequence[Span] | None = None,
         explained: bool = False,
+        adapt: bool = False,
     ) -> Prediction:
         """Judge a recording: a path, bytes, a binary file, or `(signal, sampling_rate)`.
 
@@ -73,15 +74,17 @@ class Recognizer:
         normal for that speaker. With `spans`, these parts alone are judged, each for itself and
         together for each speaker; where the bundle knows profiles and none is given, each relative
         to the other parts of its speaker. With `explained` the answer has the log-mel of what was
-        judged, the first 30 s of it.
+        judged, the first 30 s of it. With `adapt`, each window of a long recording of one speaker
+        is heard relative to what the windows before it tell of the voice.
 
         Raises:
             AudioError: it cannot be read, or there is nothing in it to judge.
-            ProfileError: a profile is given, and the bundle knows none.
+            ProfileError: a profile is given or `adapt` asked for, and the bundle knows no profiles.
+            ValueError: `adapt` and `spans` are given, which serve each other already.
             OSError: the file is not there or may not be read.
         """
         tape = self._tape(recording, sampling_rate, limits, split=False)
-        prediction = self.name(self._hear(tape, 0, profile, spans), spans)
+        prediction = self.name(self._hear(tape, 0, profile, spans, adapt), spans)
         return replace(prediction, explanation=self._explain(tape)) if explained else prediction
 
     def predict_channels(
@@ -91,6 +94,7 @@ class Recognizer:
         *,
         limits: Limits = DEFAULT_LIMITS,
         profile: Profile | None = None,
+        adapt: bool = False,
     ) -> list[Prediction | AudioError]:
         """Judge each channel for itself; one that holds nothing to judge has its error instead.
 
@@ -100,7 +104,7 @@ class Recognizer:
         answers: list[Prediction | AudioError] = []
         for channel in range(len(tape.surveys)):
             try:
-                answers.append(self.name(self._hear(tape, channel, profile)))
+                answers.append(self.name(self._hear(tape, channel, profile, adapt=adapt)))
             except audio.Silent as error:
                 answers.append(error)
         return answers
@@ -112,9 +116,11 @@ class Recognizer:
         *,
         limits: Limits = DEFAULT_LIMITS,
         profile: Profile | None = None,
+        adapt: bool = False,
     ) -> Heard:
         """What `predict` hears in a recording, window by window, before it is calibrated."""
-        return self._hear(self._tape(recording, sampling_rate, limits, split=False), 0, profile)
+        tape = self._tape(recording, sampling_rate, limits, split=False)
+        return self._hear(tape, 0, profile, adapt=adapt)
 
     def profile(self, *recordings: Recording, limits: Limits = DEFAULT_LIMITS) -> Profile:
         """What is normal for a speaker, by recordings of that one; their emotions do not matter.
@@ -186,8 +192,11 @@ class Recognizer:
         channel: int,
         profile: Profile | None = None,
         spans: Sequence[Span] | None = None,
+        adapt: bool = False,
     ) -> Heard:
-        if profile is not None:
+        if adapt and spans is not None:
+            raise ValueError("adapt and spans do not go together: marked parts serve each other")
+        if profile is not None or adapt:
             self.check_profiles()
         survey = tape.surveys[channel]
         if audio.is_silent(survey.lowest, survey.highest):
@@ -203,6 +212,11 @@ class Recognizer:
             own = self._profiles_of_others(heard, spans)
             if any(own):
                 return self._judge(tape, channel, plan, own)
+        if adapt:
+            before = heard.profiles_before(self._new, profile)
+            if any(each is not profile for each in before):
+                again = self._judge(tape, channel, plan, before)
+                return replace(again, model_seconds=heard.model_seconds + again.model_seconds)
         return heard
 
     def _judge(

@@ -96,7 +96,7 @@ def test_a_changed_token_and_one_of_another_model_are_refused(client: FlaskClien
 
 
 def test_a_model_that_knows_no_profiles_says_so(client: FlaskClient) -> None:
-    for fields in ({"profile": "true"}, {"references": [QUIET]}):
+    for fields in ({"profile": "true"}, {"references": [QUIET]}, {"adapt": "true"}):
         answer = post(client, LOUD, model="default", **fields)
         assert problem(answer) == (422, "profile")
         assert "knows no profiles" in answer.get_json()["detail"]
@@ -123,6 +123,18 @@ def test_references_count_as_files() -> None:
     app = create_app(Settings(max_files=3), Models([listener()]))
     assert post(app.test_client(), LOUD, references=[QUIET] * 2).status_code == 200
     assert problem(post(app.test_client(), LOUD, references=[QUIET] * 3)) == (413, "too-large")
+
+
+def test_a_long_recording_may_say_itself_what_is_normal(client: FlaskClient) -> None:
+    sound = encode(np.concatenate([voice(6.0, level=0.2), voice(6.0, level=0.8)]))
+    emotions = [
+        [segment["emotion"] for segment in post(client, sound, **fields).get_json()["segments"]]
+        for fields in ({"timeline": "true"}, {"timeline": "true", "adapt": "true"})
+    ]
+    assert emotions[0] == ["happy"] * 7
+    assert emotions[1][:3] == ["happy"] * 3
+    assert "angry" in emotions[1][3:]
+    assert post(client, sound, adapt="true", channels="split").status_code == 200
 
 
 def test_channels_are_answered_apart(client: FlaskClient) -> None:
@@ -204,7 +216,9 @@ def test_segments_that_are_none_are_refused(client: FlaskClient, segments: str) 
         {"channels": "split", "explain": "true"},
         {"segments": json.dumps(SEGMENTS), "profile": "true"},
         {"channels": "left"},
+        {"segments": json.dumps(SEGMENTS), "adapt": "true"},
         {"explain": "yes"},
+        {"adapt": "yes"},
     ],
 )
 def test_what_does_not_go_together_is_refused(client: FlaskClient, fields: Any) -> None:

@@ -21,6 +21,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
         "loud": voice(2.0, level=0.8),
         "quiet": voice(2.0, level=0.2),
         "nothing": silence(1.0),
+        "rising": np.concatenate([voice(6.0, level=0.2), voice(6.0, level=0.8)]),
         "pause": np.concatenate([voice(3.0), noise(6.0, 1e-4), voice(3.0)]),
     }
     for name, sound in sounds.items():
@@ -56,9 +57,22 @@ def test_a_reference_that_cannot_be_used_is_one_line(
 def test_a_model_that_knows_no_profiles_is_one_line(
     files: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ["predict", files["loud"], "--model", "default", "--reference", files["quiet"]]
-    assert main(arguments) == 1
-    assert capsys.readouterr().err == "ser: The model default knows no profiles of speakers.\n"
+    for option in (["--reference", files["quiet"]], ["--adapt"]):
+        assert main(["predict", files["loud"], "--model", "default", *option]) == 1
+        assert capsys.readouterr().err == "ser: The model default knows no profiles of speakers.\n"
+
+
+def test_a_long_recording_may_say_itself_what_is_normal(
+    files: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["predict", "--json", "--timeline", files["rising"]]) == 0
+    assert main(["predict", "--json", "--timeline", "--adapt", files["rising"]]) == 0
+    plain, adapted = (
+        [segment["emotion"] for segment in json.loads(line)["segments"]]
+        for line in capsys.readouterr().out.splitlines()
+    )
+    assert plain == ["happy"] * 7
+    assert "angry" in adapted[3:]
 
 
 def test_a_timeline_says_where_nobody_speaks(

@@ -68,6 +68,67 @@ def test_each_speaker_s_parts_are_heard_against_the_others_of_the_same() -> None
     assert network.counts == [0.0] * 6 + [2.0] * 6
 
 
+def test_the_earlier_windows_say_what_is_normal_for_the_later_ones() -> None:
+    # Quiet for 6 s, then louder: against nothing heard before, against quiet speech, against both.
+    sound = np.concatenate([voice(6.0, level=0.2), voice(6.0, level=0.8)])
+    network = fakes.Listener()
+    listener = fakes.listener(network)
+    plain = listener.predict(sound, 16_000)
+    network.counts.clear()
+    adapted = listener.predict(sound, 16_000, adapt=True)
+    # Twelve seconds hold windows at 0, 1.5, ... 9; those that end before a window begins count,
+    # each for the half of it that is new, and one counts as a whole recording.
+    assert network.counts[:7] == [0.0] * 7
+    assert network.counts[7:] == pytest.approx([0, 0, 1, 1, 1.5, 2, 2.5], abs=0.01)
+    expected = listener.predict(sound, 16_000, profile=listener.profile((sound[:48_000], 16_000)))
+    assert adapted.segments[2].probabilities == pytest.approx(expected.segments[2].probabilities)
+    assert [segment.emotion for segment in adapted.segments[:2]] == [
+        segment.emotion for segment in plain.segments[:2]
+    ]
+    assert adapted.segments[4].emotion == "angry"
+    assert adapted.profile is not None
+    assert plain.profile is not None
+    np.testing.assert_allclose(adapted.profile.mean, plain.profile.mean)
+
+
+def test_what_is_known_of_the_voice_already_is_added_to() -> None:
+    network = fakes.Listener()
+    listener = fakes.listener(network)
+    known = listener.profile((LOUD, 16_000), (QUIET, 16_000))
+    network.counts.clear()
+    listener.predict(voice(6.0), 16_000, profile=known, adapt=True)
+    assert network.counts == pytest.approx([2, 2, 2, 2, 2, 3])
+
+
+def test_one_window_has_none_before_it_and_is_judged_once() -> None:
+    network = fakes.Listener()
+    listener = fakes.listener(network)
+    assert listener.predict(LOUD, 16_000, adapt=True) == listener.predict(LOUD, 16_000)
+    assert network.counts == [0.0, 0.0]
+
+
+def test_windows_without_speech_tell_nothing_of_the_voice() -> None:
+    sound = np.concatenate([silence(9.0), voice(0.5), silence(9.0), voice(6.0)])
+    network = fakes.Listener()
+    adapted = fakes.listener(network).predict(sound, 16_000, adapt=True)
+    assert not all(segment.speech for segment in adapted.segments)
+    assert all(count == 0 or count >= 1 for count in network.counts)
+    assert adapted.probabilities.keys() == fakes.PROBABILITIES.keys()
+
+
+def test_each_channel_adapts_to_its_own_voice() -> None:
+    call = np.stack([voice(6.0, level=0.2), voice(6.0, level=0.8)], axis=1)
+    network = fakes.Listener()
+    answers = fakes.listener(network).predict_channels(call, 16_000, adapt=True)
+    assert len(answers) == 2
+    assert network.counts == pytest.approx([0, 0, 0, 0, 0, 1] * 2)
+
+
+def test_marked_parts_do_not_adapt_as_they_serve_each_other() -> None:
+    with pytest.raises(ValueError, match="adapt and spans do not go together"):
+        fakes.listener().predict(voice(6.0), 16_000, spans=[Span(0, 2, "A")], adapt=True)
+
+
 def test_a_speaker_of_one_part_has_no_other() -> None:
     network = fakes.Listener()
     spans = [Span(0, 2, "A"), Span(2, 4), Span(4, 6)]
@@ -80,6 +141,7 @@ def test_a_model_that_knows_no_profiles_refuses_them() -> None:
     for ask in (
         lambda: fakes.recognizer().predict(LOUD, 16_000, profile=profile),
         lambda: fakes.recognizer().profile((LOUD, 16_000)),
+        lambda: fakes.recognizer().predict(LOUD, 16_000, adapt=True),
     ):
         with pytest.raises(ProfileError, match="default knows no profiles"):
             ask()
