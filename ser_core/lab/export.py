@@ -11,7 +11,7 @@ from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
 # Registers the layers that a saved model is made of.
-from ser_core.lab import features, pooling  # noqa: F401
+from ser_core.lab import presets, relative  # noqa: F401
 
 
 class ExportError(RuntimeError):
