@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +27,7 @@ LONGEST = 6.0
 class FeatureSet:
     """Features of many utterances, of different lengths, one after the other."""
 
-    frames: NDArray[np.float16]
+    frames: NDArray[np.floating[Any]]
     """All frames `(frames, k)`."""
     offsets: NDArray[np.int64]
     """Utterance i is `frames[offsets[i]:offsets[i + 1]]`; shape `(utterances + 1,)`."""
@@ -38,7 +39,7 @@ class FeatureSet:
     def __len__(self) -> int:
         return len(self.kept)
 
-    def __getitem__(self, index: int) -> NDArray[np.float16]:
+    def __getitem__(self, index: int) -> NDArray[np.floating[Any]]:
         return self.frames[self.offsets[index] : self.offsets[index + 1]]
 
 
@@ -59,15 +60,17 @@ def features_of(
     sampling_rate: int,
     key: str,
     cache: Path = CACHE,
+    *
+    dtype: type[np.floating[Any]] = np.float16,
 ) -> FeatureSet:
     """Features of all `utterances`, from the cache where the same were computed before.
 
     `key` names the front end and its settings; the cache also knows the files by path, size and
-    time of change.
+    time of change. `dtype` is what they are kept in: half precision is enough for decibels.
     """
     place = cache / _digest(utterances, sampling_rate, key)
     if not (place / "done.json").is_file():
-        _compute(utterances, front, sampling_rate, place)
+        _compute(utterances, front, sampling_rate, place, dtype)
     skipped = json.loads((place / "done.json").read_text(encoding="utf-8"))["skipped"]
     for path, reason in skipped:
         logger.warning("skipped %s: %s", path, reason)
@@ -80,9 +83,13 @@ def features_of(
 
 
 def _compute(
-    utterances: Sequence[Utterance], front: Front, sampling_rate: int, place: Path
+    utterances: Sequence[Utterance],
+    front: Front,
+    sampling_rate: int,
+    place: Path,
+    dtype: type[np.floating[Any]],
 ) -> None:
-    pieces: list[NDArray[np.float16]] = []
+    pieces: list[NDArray[np.floating[Any]]] = []
     kept: list[int] = []
     skipped: list[tuple[str, str]] = []
     for index, utterance in enumerate(tqdm(utterances, desc="features", unit="clip", disable=None)):
@@ -91,12 +98,10 @@ def _compute(
         except (audio.AudioError, OSError) as e:
             skipped.append((str(utterance.path), str(e)))
             continue
-        pieces.append(front(signal).astype(np.float16))
+        pieces.append(front(signal).astype(dtype))
         kept.append(index)
     place.mkdir(parents=True, exist_ok=True)
-    np.save(
-        place / "frames.npy", np.concatenate(pieces) if pieces else np.zeros((0, 1), np.float16)
-    )
+    np.save(place / "frames.npy", np.concatenate(pieces) if pieces else np.zeros((0, 1), dtype))
     np.save(place / "offsets.npy", np.cumsum([0, *(len(piece) for piece in pieces)]))
     np.save(place / "kept.npy", np.array(kept, np.int64))
     (place / "done.json").write_text(json.dumps({"skipped": skipped}), encoding="utf-8")

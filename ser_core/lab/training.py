@@ -4,7 +4,7 @@ import json
 import logging
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -44,16 +44,11 @@ class Labelled:
 
 
 def prepare(utterances: Sequence[Utterance], preset: Preset, purpose: str = "training") -> Labelled:
-    """Features and labels of the utterances whose emotion the preset knows.
+    """Log-mel and labels of the utterances whose emotion the preset knows.
 
     Raises:
         TrainingError: fewer than two classes are left; the message names the `purpose`.
     """
-    known = [u for u in utterances if to_label_set(u.emotion, preset.emotions) is not None]
-    unknown = Counter(u.emotion for u in utterances) - Counter(u.emotion for u in known)
-    for emotion, count in sorted(unknown.items()):
-        logger.warning("%s does without %d x %r, no label of the model", purpose, count, emotion)
-    _check_classes(known, preset, purpose)
     layer = preset.log_mel()
 
     def front(signal: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -64,11 +59,34 @@ def prepare(utterances: Sequence[Utterance], preset: Preset, purpose: str = "tra
         return np.asarray(layer(np.pad(signal, (0, padding))[None]))[0, :frames]
 
     key = "peak 1 " + json.dumps(layer.get_config(), default=str, sort_keys=True)
-    features = features_of(known, front, preset.sampling_rate, key)
-    kept = [known[index] for index in features.kept]
-    _check_classes(kept, preset, purpose)
-    labels = [preset.emotions.index(str(to_label_set(u.emotion, preset.emotions))) for u in kept]
-    return Labelled(kept, features, np.array(labels, np.int64))
+
+    def log_mels(known: Sequence[Utterance]) -> FeatureSet:
+        return features_of(known, front, preset.sampling_rate, key)
+
+    return labelled(utterances, preset.emotions, purpose, log_mels)
+
+
+def labelled(
+    utterances: Sequence[Utterance],
+    emotions: Sequence[str],
+    purpose: str,
+    features: Callable[[Sequence[Utterance]], FeatureSet],
+) -> Labelled:
+    """`features` and labels of the utterances whose emotion is one of `emotions`.
+
+    Raises:
+        TrainingError: fewer than two classes are left; the message names the `purpose`.
+    """
+    known = [u for u in utterances if to_label_set(u.emotion, emotions) is not None]
+    unknown = Counter(u.emotion for u in utterances) - Counter(u.emotion for u in known)
+    for emotion, count in sorted(unknown.items()):
+        logger.warning("%s does without %d x %r, no label of the model", purpose, count, emotion)
+    _check_classes(known, emotions, purpose)
+    computed = features(known)
+    kept = [known[index] for index in computed.kept]
+    _check_classes(kept, emotions, purpose)
+    labels = [list(emotions).index(str(to_label_set(u.emotion, emotions))) for u in kept]
+    return Labelled(kept, computed, np.array(labels, np.int64))
 
 
 def fit(
@@ -211,12 +229,12 @@ class _Judge(keras.callbacks.Callback):  # type: ignore[misc]
         self.bar.close()
 
 
-def _check_classes(utterances: Sequence[Utterance], preset: Preset, purpose: str) -> None:
-    emotions = sorted({str(to_label_set(u.emotion, preset.emotions)) for u in utterances})
-    if len(emotions) < 2:
+def _check_classes(utterances: Sequence[Utterance], emotions: Sequence[str], purpose: str) -> None:
+    present = sorted({str(to_label_set(u.emotion, emotions)) for u in utterances})
+    if len(present) < 2:
         raise TrainingError(
-            f"{purpose} needs utterances of at least two of {', '.join(preset.emotions)}; "
-            f"here is {'only ' + emotions[0] if emotions else 'none'}"
+            f"{purpose} needs utterances of at least two of {', '.join(emotions)}; "
+            f"here is {'only ' + present[0] if present else 'none'}"
         )
 
 
