@@ -60,7 +60,7 @@ def features_of(
     sampling_rate: int,
     key: str,
     cache: Path = CACHE,
-    *
+    *,
     dtype: type[np.floating[Any]] = np.float16,
 ) -> FeatureSet:
     """Features of all `utterances`, from the cache where the same were computed before.
