@@ -18,9 +18,13 @@ from ser_core.recognizer import Prediction, Recognizer
 LAB = {
     "train": "train a model on labelled recordings",
     "evaluate": "judge a model on labelled recordings",
+    "benchmark": "train and judge designs under named protocols",
     "features": "write acoustic features of recordings to a file",
 }
 """Commands that need the [train] extra, from `ser_core.lab.commands`."""
+
+BATCH = {"batch": "judge many recordings into one table"}
+"""Commands that need the [batch] extra, from `ser_core.batch.command`."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,7 +34,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.getLogger("ser_core").setLevel(logging.INFO)
     parser, commands = _parser()
     if arguments and arguments[0] in LAB:
-        _add_lab_command(commands[arguments[0]], arguments[0])
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        _complete(commands[arguments[0]], arguments[0], "ser_core.lab.commands", "train")
+    elif arguments and arguments[0] in BATCH:
+        _complete(commands[arguments[0]], arguments[0], "ser_core.batch.command", "batch")
     options = parser.parse_args(arguments)
     options.command = shlex.join(["ser", *arguments])
     try:
@@ -148,20 +155,20 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     )
     command.set_defaults(run=predict)
 
-    lab = {
-        name: subparsers.add_parser(name, help=text, description=text) for name, text in LAB.items()
+    extra = {
+        name: subparsers.add_parser(name, help=text, description=text)
+        for name, text in (LAB | BATCH).items()
     }
-    return parser, lab
+    return parser, extra
 
 
-def _add_lab_command(command: argparse.ArgumentParser, name: str) -> None:
-    """The lab is imported only when one of its commands is called: it takes seconds."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+def _complete(command: argparse.ArgumentParser, name: str, module: str, extra: str) -> None:
+    """Add a command's arguments; what it needs is imported only when it is called."""
     try:
-        commands = importlib.import_module("ser_core.lab.commands")
+        commands = importlib.import_module(module)
         getattr(commands, f"add_{name}")(command)
     except ModuleNotFoundError as e:
-        command.error(f"`ser {name}` needs {e.name}: pip install 'ser-service[train]'")
+        command.error(f"`ser {name}` needs {e.name}: pip install 'ser-service[{extra}]'")
 
 
 if __name__ == "__main__":

@@ -48,6 +48,14 @@ def add_evaluate(command: argparse.ArgumentParser) -> None:
     command.set_defaults(run=_reporting(_evaluate, (CorpusError, NoReferences)))
 
 
+def add_benchmark(command: argparse.ArgumentParser) -> None:
+    """`ser benchmark --protocol NAME... --preset NAME... [--table]`."""
+    from ser_core.lab import benchmark_command  # noqa: PLC0415 (TensorFlow takes seconds)
+
+    benchmark_command.add_arguments(command)
+    command.set_defaults(run=_reporting(benchmark_command.main, benchmark_command.EXPECTED))
+
+
 def add_features(command: argparse.ArgumentParser) -> None:
     """`ser features FILE... --kind mfcc,chroma --out X.csv`."""
     from ser_core.lab import extract  # noqa: PLC0415 (only this command needs it)

@@ -1,0 +1,251 @@
+"""Training and judging presets under named protocols, one cell after the other."""
+
+import hashlib
+import json
+import logging
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+import ser_core
+from ser_core.bundle import INFO, Bundle
+from ser_core.lab.benchmark_results import Results, Row, held
+from ser_core.lab.build import Order, train_on
+from ser_core.lab.calibration import expected_calibration_error
+from ser_core.lab.corpora import Utterance
+from ser_core.lab.evaluation import Outcome, figures, hear_all, speaker_key
+from ser_core.lab.presets import Preset
+from ser_core.lab.protocols import Protocol
+from ser_core.lab.referencing import draw_profiles
+from ser_core.lab.splits import Split
+from ser_core.recognizer import Recognizer
+
+logger = logging.getLogger(__name__)
+
+WORK = Path(".cache/benchmark")
+"""Where models in training and those of finished cells are kept."""
+
+RUNS = 50
+"""Runs of which the quickest tells what a window costs."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """One model to train, and the cells that are judged with it."""
+
+    protocol: Protocol
+    fold: int
+    """From 1 on."""
+    folds: int
+    split: Split
+    preset: Preset
+    """With the protocol's classes."""
+    seed: int
+    data: str
+    """Hash of the manifest."""
+
+    @property
+    def design(self) -> str:
+        """Hash of the preset's settings."""
+        settings = json.dumps(asdict(self.preset), default=str, sort_keys=True)
+        return hashlib.sha256(settings.encode()).hexdigest()[:8]
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        of = f" fold {self.fold}/{self.folds}" if self.folds > 1 else ""
+        return f"{self.protocol.name}{of}, {self.preset.name}, seed {self.seed}"
+
+    @property
+    def folder(self) -> Path:
+        """Where it is trained; another design or other data has another one."""
+        name = f"{self.protocol.name}-{self.fold}-{self.preset.name}-{self.seed}"
+        return WORK / f"{name}-{self.design}-{self.data}"
+
+    @property
+    def references(self) -> tuple[int, ...]:
+        """Counts of references that it is judged with."""
+        return self.protocol.references if getattr(self.preset, "relative", False) else (0,)
+
+    def key(self, references: int) -> tuple[object, ...]:
+        """As `Row.key`."""
+        name, preset = self.protocol.name, self.preset.name
+        return (name, preset, references, self.design, self.data, self.fold, self.seed)
+
+    def missing(self, results: Results) -> list[int]:
+        """Counts of references whose cells are not finished."""
+        done = {row.key for row in results.rows()}
+        return [count for count in self.references if self.key(count) not in done]
+
+
+def trainings(
+    utterances: Sequence[Utterance],
+    protocols: Sequence[Protocol],
+    presets: Sequence[Preset],
+    seeds: int,
+    data: str,
+) -> list[Training]:
+    """Every model that the cells need, in the order in which they are trained.
+
+    Raises:
+        SplitError: a protocol does not go with these utterances.
+    """
+    plan = []
+    for protocol in protocols:
+        for seed in range(seeds):
+            splits = protocol.splits(utterances, seed)
+            for preset in presets:
+                wanted = replace(preset, emotions=protocol.emotions)
+                plan += [
+                    Training(protocol, index + 1, len(splits), split, wanted, seed, data)
+                    for index, split in enumerate(splits)
+                ]
+    return plan
+
+
+def run(
+    training: Training, results: Results, *, progress: bool = False, again: bool = False
+) -> list[Row]:
+    """Train, unless that was done before, judge what is missing, and add it to `results`.
+
+    The cells that are finished, which may be none: where all are there already, and where another
+    process is at this model. A training that was killed goes on after its last epoch. `again`
+    trains and judges anew what is finished.
+
+    Raises:
+        TrainingError, CheckpointError, ExportError: this preset cannot be trained so.
+    """
+    with held(training.folder.with_suffix(".lock")) as mine:
+        if not mine:
+            return []
+        missing = training.missing(results)
+        if again and not missing:
+            missing = list(training.references)
+            shutil.rmtree(training.folder, ignore_errors=True)
+        if not missing:
+            return []
+        seconds = _trained(training, progress)
+        bundle = training.folder / "bundle"
+        rows = list(_judged(training, Recognizer.load(bundle.resolve()), missing, seconds))
+        results.add(rows)
+    return rows
+
+
+def _trained(training: Training, progress: bool) -> float | None:
+    """Write the bundle; the seconds of training, None where it was interrupted once."""
+    bundle, clock = training.folder / "bundle", training.folder / "seconds"
+    if not (bundle / INFO).is_file():
+        resume = any((bundle / "work").glob("epoch-*"))
+        order = Order(
+            data=training.folder,
+            preset=training.preset,
+            out=bundle,
+            name=training.preset.name,
+            note=f"Trained for the protocol {training.protocol.name}, fold {training.fold}.",
+            seed=training.seed,
+            resume=resume,
+            command=f"ser benchmark --protocol {training.protocol.name} "
+            f"--preset {training.preset.name}",
+        )
+        keras.backend.clear_session(free_memory=True)
+        # What is tested on stays out of sight until the bundle is complete.
+        unseen = Split(training.split.train, training.split.valid, [])
+        started = time.monotonic()
+        train_on(unseen, order, progress)
+        if not resume:
+            clock.write_text(f"{time.monotonic() - started:.1f}", encoding="utf-8")
+    return float(clock.read_text(encoding="utf-8")) if clock.is_file() else None
+
+
+def _judged(
+    training: Training, recognizer: Recognizer, references: Sequence[int], seconds: float | None
+) -> Iterator[Row]:
+    outcome = hear_all(recognizer, training.split.test)
+    milliseconds = quickest(recognizer)
+    for count in references:
+        heard = outcome
+        if count:
+            profiles = draw_profiles(outcome, count, training.seed)
+            heard = hear_all(recognizer, outcome.utterances, profiles=profiles)
+        yield Row(
+            protocol=training.protocol.name,
+            fold=training.fold,
+            folds=training.folds,
+            preset=training.preset.name,
+            seed=training.seed,
+            references=count,
+            speakers_heard=speakers_heard(training.split),
+            **scored(heard, recognizer.bundle),
+            parameters=int(recognizer.bundle.info["parameters"]),
+            bytes=recognizer.bundle.model.stat().st_size,
+            milliseconds=round(milliseconds, 3),
+            epochs=training.preset.schedule.epochs,
+            seconds=seconds,
+            design=training.design,
+            data=training.data,
+            code=code_version(),
+            date=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        )
+
+
+def scored(outcome: Outcome, bundle: Bundle) -> dict[str, Any]:
+    """n, accuracy, UAR and ECE, the answers being among the classes that the utterances have."""
+    present = np.unique(outcome.labels)
+    probabilities = outcome.probabilities(bundle.temperature, bundle.bias)[:, present]
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    labels = np.searchsorted(present, outcome.labels)
+    emotions = [outcome.emotions[index] for index in present]
+    found = figures(emotions, labels, probabilities.argmax(axis=1))
+    error = expected_calibration_error(probabilities, labels)
+    return {
+        "n": found["n"],
+        "accuracy": round(found["accuracy"], 4),
+        "uar": round(found["uar"], 4),
+        "ece": round(error, 4),
+    }
+
+
+def speakers_heard(split: Split) -> str:
+    """Whether tested speakers are on the training side too: yes, no, or unknown."""
+    everybody = [*split.train, *split.valid, *split.test]
+    if not all(utterance.speaker for utterance in everybody):
+        return "unknown"
+    heard = {speaker_key(utterance) for utterance in (*split.train, *split.valid)}
+    return "yes" if heard & {speaker_key(utterance) for utterance in split.test} else "no"
+
+
+def quickest(recognizer: Recognizer, runs: int = RUNS) -> float:
+    """Milliseconds that the network takes for 3 s of sound; the least, as others use the CPUs."""
+    signal = np.random.default_rng(0).normal(0, 0.1, 48_000).astype(np.float32)
+    return min(recognizer.hear(signal, 16_000).model_seconds for _ in range(runs)) * 1000
+
+
+def data_version(manifest: Path) -> str:
+    """The first digits of the SHA-256 of the manifest, or of the files' names in a folder."""
+    if manifest.is_dir() and (manifest / "manifest.csv").is_file():
+        manifest = manifest / "manifest.csv"
+    if manifest.is_file():
+        content = manifest.read_bytes()
+    else:
+        names = sorted(str(path.relative_to(manifest)) for path in manifest.rglob("*"))
+        content = "\n".join(names).encode()
+    return hashlib.sha256(content).hexdigest()[:8]
+
+
+def code_version() -> str:
+    """The commit of the source tree, or the version that is installed."""
+    root = Path(ser_core.__file__).parents[1]
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--exclude=*"]
+    try:
+        said = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
+    except (OSError, subprocess.CalledProcessError):
+        return ser_core.__version__
+    return said.stdout.strip()

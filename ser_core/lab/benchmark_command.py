@@ -1,0 +1,151 @@
+"""`ser benchmark`: its arguments, and what it prints."""
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from ser_core.lab import benchmark, benchmark_table
+from ser_core.lab.arguments import DATA_HELP, positive
+from ser_core.lab.benchmark_results import Results, ResultsError, Row
+from ser_core.lab.corpora import CorpusError, read
+from ser_core.lab.evaluation import log_skipped
+from ser_core.lab.presets import PRESETS, Preset, preset
+from ser_core.lab.protocols import PROTOCOLS, protocol
+from ser_core.lab.splits import SplitError
+from ser_core.lab.training_command import EXPECTED as TRAINING_ERRORS
+
+logger = logging.getLogger(__name__)
+
+EXPECTED = (CorpusError, SplitError, ResultsError)
+"""What data or earlier results may be at fault for."""
+
+RESULTS = Path("benchmarks/results")
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """`ser benchmark --protocol NAME... --preset NAME... [--table]`."""
+    command.add_argument(
+        "--protocol",
+        nargs="+",
+        action="extend",
+        default=[],
+        choices=[*PROTOCOLS],
+        metavar="NAME",
+        help=f"how to train and judge: {', '.join(PROTOCOLS)}",
+    )
+    command.add_argument(
+        "--preset",
+        nargs="+",
+        action="extend",
+        default=[],
+        choices=sorted(PRESETS),
+        metavar="NAME",
+        help=f"what to train: {', '.join(sorted(PRESETS))}",
+    )
+    command.add_argument(
+        "--data",
+        type=Path,
+        help=f"{DATA_HELP} (default: the manifest in the folder that SER_DATA names)",
+    )
+    command.add_argument("--seeds", type=positive, default=1, help="trainings of each cell")
+    command.add_argument("--epochs", type=positive, help="other than the preset's")
+    command.add_argument("--clips", type=positive, help="drawn for an epoch, likewise")
+    command.add_argument(
+        "--results", type=Path, default=RESULTS, help=f"where cells are kept (default: {RESULTS})"
+    )
+    command.add_argument(
+        "--again", action="store_true", help="train and judge finished cells once more"
+    )
+    command.add_argument("--table", action="store_true", help="train nothing, print the table")
+    command.add_argument(
+        "--into", type=Path, metavar="FILE", help="put the table between this document's markers"
+    )
+
+
+def main(options: argparse.Namespace) -> int:
+    """Finish the cells that are missing, one line each; then print the table."""
+    results = Results(options.results)
+    failed = 0
+    if not options.table:
+        failed = _run(options, results)
+    rows = results.rows()
+    text = benchmark_table.markdown(rows)
+    if options.into:
+        benchmark_table.insert(options.into, text)
+    print(text, end="")
+    return 1 if failed else 0
+
+
+def _run(options: argparse.Namespace, results: Results) -> int:
+    """How many trainings could not be done."""
+    if not (options.protocol and options.preset):
+        raise ResultsError(
+            "a benchmark needs --protocol and --preset; --table alone prints what is finished"
+        )
+    results.rows()
+    data = options.data or _own_data()
+    reading = read(data)
+    log_skipped(reading)
+    plan = benchmark.trainings(
+        reading.utterances,
+        [protocol(name) for name in dict.fromkeys(options.protocol)],
+        [_changed(preset(name), options) for name in dict.fromkeys(options.preset)],
+        options.seeds,
+        benchmark.data_version(data),
+    )
+    finished = [not training.missing(results) for training in plan]
+    if options.again:
+        finished = [False] * len(plan)
+    logger.info("%d of %d trainings to do", finished.count(False), len(plan))
+    failed = 0
+    for number, (training, done) in enumerate(zip(plan, finished, strict=True), 1):
+        place = f"[{number}/{len(plan)}] {training.name}"
+        if done:
+            print(f"{place}: finished before", flush=True)
+            continue
+        try:
+            rows = benchmark.run(
+                training, results, progress=sys.stderr.isatty(), again=options.again
+            )
+        except TRAINING_ERRORS as e:
+            failed += 1
+            print(f"{place}: FAILED: {e}", flush=True)
+            continue
+        for row in rows:
+            print(f"{place}, {_said(row)}", flush=True)
+        if rows:
+            _write_tables(results)
+        else:
+            print(f"{place}: another process is at it, or has finished it", flush=True)
+    return failed
+
+
+def _own_data() -> Path:
+    folder = os.environ.get("SER_DATA")
+    if not folder:
+        raise CorpusError("no recordings: name a manifest with --data, or its folder in SER_DATA")
+    return Path(folder) / "manifest.csv"
+
+
+def _changed(chosen: Preset, options: argparse.Namespace) -> Preset:
+    given = {name: getattr(options, name) for name in ("epochs", "clips") if getattr(options, name)}
+    return replace(chosen, schedule=replace(chosen.schedule, **given))
+
+
+def _said(row: Row) -> str:
+    took = "" if row.seconds is None else f", trained in {row.seconds:.0f} s"
+    given = f"{row.references or 'no'} references"
+    return (
+        f"{given}: UAR {row.uar:.3f}, accuracy {row.accuracy:.3f}, "
+        f"ECE {row.ece:.3f}, n {row.n}, {row.milliseconds:.2f} ms{took}"
+    )
+
+
+def _write_tables(results: Results) -> None:
+    rows: Sequence[Row] = results.rows()
+    benchmark_table.write(results.folder / "table.csv", benchmark_table.to_csv(rows))
+    benchmark_table.write(results.folder / "table.md", benchmark_table.markdown(rows))
