@@ -11,6 +11,7 @@ from ser_core.lab import evaluation
 from ser_core.lab.arguments import DATA_HELP, positive
 from ser_core.lab.corpora import CorpusError, read
 from ser_core.lab.referencing import NoReferences, draw_profiles
+from ser_core.lab.risk import trust
 from ser_core.recognizer import Recognizer
 
 logger = logging.getLogger(__name__)
@@ -102,6 +103,9 @@ def _evaluate(options: argparse.Namespace) -> int:
         outcome.skipped.extend(skipped)
     bundle = recognizer.bundle
     result = evaluation.scores(outcome, bundle.temperature, bundle.bias)
+    result["trust"] = trust(
+        outcome.probabilities(bundle.temperature, bundle.bias), outcome.labels, bundle.threshold
+    )
     for reason, count in reading.skip_counts.items():
         result["skipped"][reason] += count
     if options.json:

@@ -177,5 +177,19 @@ def print_scores(result: dict[str, Any], emotions: Sequence[str], echo: Print = 
     echo("\ntrue \\ said " + "".join(f"{emotion:>10}" for emotion in emotions))
     for true, answers in result["confusion"].items():
         echo(f"{true:12}" + "".join(f"{answers[emotion]:>10}" for emotion in emotions))
+    if result["n"] and "trust" in result:
+        _print_trust(result["trust"], echo)
     for reason, count in result["skipped"].items():
         echo(f"left out: {count} ({reason})")
+
+
+def _print_trust(trust: dict[str, Any], echo: Print) -> None:
+    right = trust["accuracy_when_certain"]
+    echo(
+        f"\ncertain     {trust['coverage']:.0%} of the answers"
+        + ("" if right is None else f", of which {right:.0%} are right")
+    )
+    echo(
+        f"calibration error {trust['ece']:.3f}, log-loss {trust['log_loss']:.3f}, "
+        f"area under risk and coverage {trust['aurc']:.3f}"
+    )

@@ -1,11 +1,13 @@
 """How sure is sure."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from ser_core.lab.calibration import (
+    Windows,
     choose_threshold,
     expected_calibration_error,
     fit_temperature,
@@ -31,6 +33,20 @@ def of_confidence(confidence: list[float], right: list[bool]) -> Outcome:
     return outcome(np.log(np.stack([share, 1 - share], axis=1)), np.where(right, 0, 1))
 
 
+def test_windows_in_one_array_give_what_each_recording_gives() -> None:
+    rng = np.random.default_rng(0)
+    heard = []
+    for count in (1, 3, 2):
+        logits = rng.normal(size=(count, 4)).astype(np.float32)
+        if count == 3:
+            logits[1] = np.nan  # nobody speaks there
+        spans = np.zeros((count, 2))
+        heard.append(Heard(3.0, spans, logits, rng.uniform(0.1, 1, count)))
+    bias = [0.5, 0.0, -1.0, 0.2]
+    expected = [each.overall(1.7, bias=bias) for each in heard]
+    np.testing.assert_allclose(Windows.of(heard).probabilities(1.7, bias), expected, rtol=1e-6)
+
+
 @pytest.mark.parametrize("scale", [0.5, 2.5])
 def test_the_temperature_undoes_a_known_scaling(scale: float) -> None:
     rng = np.random.default_rng(0)
@@ -39,6 +55,41 @@ def test_the_temperature_undoes_a_known_scaling(scale: float) -> None:
     labels = (shares.cumsum(axis=1) < rng.random((800, 1))).sum(axis=1)
     fitted = fit_temperature(outcome(scale * true, labels))
     assert fitted == pytest.approx(scale, rel=0.1)
+
+
+GOOD, BAD = (0.8, 0.1), (1.6, 0.4)
+"""Temperature that a speaker needs, and how often the answer is then wrong."""
+
+
+def of_speakers(*speakers: tuple[float, float]) -> Outcome:
+    """Twenty utterances of each, of two classes; as often right as the odds say if calibrated."""
+    logits, labels, utterances = [], [], []
+    for name, (temperature, wrong) in enumerate(speakers):
+        logits += [[temperature * np.log((1 - wrong) / wrong), 0.0]] * 20
+        labels += [int(index < round(20 * wrong)) for index in range(20)]
+        utterances += [Utterance(Path("x"), "e0", speaker=f"s{name}")] * 20
+    made = outcome(np.array(logits), np.array(labels))
+    return replace(made, utterances=utterances)
+
+
+def test_the_temperature_is_that_of_the_speakers_who_are_heard_worst() -> None:
+    heard = of_speakers(*[GOOD] * 4, BAD, BAD)
+    assert fit_temperature(heard) == pytest.approx(1.6, rel=0.05)
+    assert 0.8 < fit_temperature(heard, worst=1.0) < 1.4
+
+
+def test_where_speakers_are_alike_the_worst_need_what_all_need() -> None:
+    heard = of_speakers(*[(1.3, 0.3)] * 6)
+    assert fit_temperature(heard) == fit_temperature(heard, worst=1.0)
+    assert fit_temperature(heard) == pytest.approx(1.3, rel=0.05)
+
+
+def test_few_or_nameless_speakers_count_all_alike() -> None:
+    few = of_speakers(*[GOOD] * 4, BAD)
+    assert fit_temperature(few) == fit_temperature(few, worst=1.0)
+    nameless = of_speakers(*[GOOD] * 4, BAD, BAD)
+    nameless.utterances[0] = Utterance(Path("x"), "e0")
+    assert fit_temperature(nameless) == fit_temperature(nameless, worst=1.0)
 
 
 def test_the_error_is_zero_where_confidence_is_accuracy() -> None:
@@ -83,3 +134,5 @@ def test_the_last_one_to_be_answered_is_not_under_the_threshold(confidence: floa
 def test_the_threshold_is_of_calibrated_confidence() -> None:
     heard = of_confidence([0.9, 0.9, 0.9], [True] * 3)  # odds of nine to one, and of three to one
     assert choose_threshold(heard, 2.0) == pytest.approx(0.75, abs=1e-3)
+    even = choose_threshold(heard, 2.0, bias=[0.0, np.log(3)])
+    assert even == pytest.approx(0.5, abs=1e-3)

@@ -61,13 +61,15 @@ def test_evaluate_prints_figures_as_json(
 ) -> None:
     data = ("--data", trained.manifest, "--split", "test")
     result = evaluate(trained.bundle, *data, capsys=capsys)
-    assert {*result} == KEYS | {"corpora"}
+    assert {*result} == KEYS | {"corpora", "trust"}
     assert [*result["corpora"]] == ["b"]
     assert {*result["corpora"]["b"]} == KEYS
     figures = tiny.bundle.info["metrics"]["test"]
     assert result["n"] == figures["n"] == 6
     assert result["uar"] == pytest.approx(figures["uar"])
     assert result["skipped"] == {}
+    for name in ("ece", "coverage", "accuracy_when_certain"):
+        assert result["trust"][name] == pytest.approx(figures[name])
     assert sum(sum(row.values()) for row in result["confusion"].values()) == 6
     assert "Warning" not in caplog.text
 
@@ -110,6 +112,9 @@ def test_evaluate_prints_a_table_to_read(
     table = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert table[0] == ["n", "accuracy", "UAR"]
     assert table[1][:2] == ["all", "6"]
+    (certain,) = [line for line in table if line[:1] == ["certain"]]
+    assert certain[2:5] == ["of", "the", "answers,"]
+    assert any(line[:2] == ["calibration", "error"] for line in table)
 
 
 @pytest.mark.parametrize(

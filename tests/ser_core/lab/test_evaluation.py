@@ -132,6 +132,20 @@ def test_the_table_shows_figures_recall_and_confusion() -> None:
     assert table[-1] == ["left", "out:", "1", "(odd", "label)"]
 
 
+def test_the_table_says_how_much_is_certain_and_how_much_of_it_right() -> None:
+    result = scores(outcome("xxxx", [0, 0, 1, 1], [0, 0, 1, 0]))
+    result["trust"] = {
+        "coverage": 0.5, "accuracy_when_certain": 1.0, "ece": 0.25, "log_loss": 1.5, "aurc": 0.125,
+    }  # fmt: skip
+    lines: list[str] = []
+    print_scores(result, ABC, lines.append)
+    assert "\ncertain     50% of the answers, of which 100% are right" in lines
+    assert ("calibration error 0.250, log-loss 1.500, area under risk and coverage 0.125") in lines
+    result["trust"] |= {"coverage": 0.0, "accuracy_when_certain": None}
+    print_scores(result, ABC, lines.append)
+    assert "\ncertain     0% of the answers" in lines
+
+
 def test_what_is_not_used_is_counted_and_the_first_are_named(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
