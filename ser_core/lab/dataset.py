@@ -3,7 +3,8 @@
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterable, Sequence
+import uuid
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ logger = logging.getLogger(__name__)
 CACHE = Path(".cache/features")
 LONGEST = 6.0
 """Seconds of an utterance that are kept for training: more than any window."""
+PART = 1000
+"""Recordings after which their features are put into the cache."""
 
 
 @dataclass(frozen=True)
@@ -65,56 +68,101 @@ def features_of(
 ) -> FeatureSet:
     """Features of all `utterances`, from the cache where the same were computed before.
 
-    `key` names the front end and its settings; the cache also knows the files by path, size and
-    time of change. `dtype` is what they are kept in: half precision is enough for decibels.
+    `key` names the front end and its settings; the cache also knows each file by path, size and
+    time of change, so that any choice of recordings finds what another one left. `dtype` is what
+    features are kept in: half precision is enough for decibels.
     """
-    place = cache / _digest(utterances, sampling_rate, key)
-    if not (place / "done.json").is_file():
-        _compute(utterances, front, sampling_rate, place, dtype)
-    skipped = json.loads((place / "done.json").read_text(encoding="utf-8"))["skipped"]
+    place = cache / _digest(sampling_rate, f"{key} {np.dtype(dtype)}")
+    files = [_file(utterance.path) for utterance in utterances]
+    known = _known(place)
+    missing = {f: u.path for f, u in zip(files, utterances, strict=True) if f not in known}
+    if missing:
+        _compute(missing, front, sampling_rate, place, dtype)
+        known = _known(place)
+    found = [known[file] for file in files]
+    kept = [index for index, each in enumerate(found) if isinstance(each, np.ndarray)]
+    skipped = tuple(
+        (str(utterance.path), each)
+        for utterance, each in zip(utterances, found, strict=True)
+        if isinstance(each, str)
+    )
     for path, reason in skipped:
         logger.warning("skipped %s: %s", path, reason)
+    pieces: list[Any] = [found[index] for index in kept]
     return FeatureSet(
-        frames=np.load(place / "frames.npy", mmap_mode="r"),
-        offsets=np.load(place / "offsets.npy"),
-        kept=np.load(place / "kept.npy"),
-        skipped=tuple((path, reason) for path, reason in skipped),
+        frames=np.concatenate(pieces) if pieces else np.zeros((0, 1), dtype),
+        offsets=np.cumsum([0, *(len(piece) for piece in pieces)]),
+        kept=np.array(kept, np.int64),
+        skipped=skipped,
     )
 
 
+Known = NDArray[np.floating[Any]] | str
+"""Features `(frames, k)` of a recording, or why it has none."""
+
+
+def _known(place: Path) -> dict[str, Known]:
+    """All that the cache holds of one front end."""
+    known: dict[str, Known] = {}
+    for index in sorted(place.glob("*.json")):
+        frames = np.load(index.with_suffix(".npy"), mmap_mode="r")
+        for file, entry in json.loads(index.read_text(encoding="utf-8")).items():
+            known[file] = entry if isinstance(entry, str) else frames[slice(*entry)]
+    return known
+
+
 def _compute(
-    utterances: Sequence[Utterance],
+    files: Mapping[str, Path],
     front: Front,
     sampling_rate: int,
     place: Path,
     dtype: type[np.floating[Any]],
 ) -> None:
-    pieces: list[NDArray[np.floating[Any]]] = []
-    kept: list[int] = []
-    skipped: list[tuple[str, str]] = []
-    for index, utterance in enumerate(tqdm(utterances, desc="features", unit="clip", disable=None)):
-        try:
-            signal = voiced(utterance.path, sampling_rate)
-        except (audio.AudioError, OSError) as e:
-            skipped.append((str(utterance.path), str(e)))
-            continue
-        pieces.append(front(signal).astype(dtype))
-        kept.append(index)
+    """Add parts to the cache; what is finished when the process is stopped is not lost."""
     place.mkdir(parents=True, exist_ok=True)
-    np.save(place / "frames.npy", np.concatenate(pieces) if pieces else np.zeros((0, 1), dtype))
-    np.save(place / "offsets.npy", np.cumsum([0, *(len(piece) for piece in pieces)]))
-    np.save(place / "kept.npy", np.array(kept, np.int64))
-    (place / "done.json").write_text(json.dumps({"skipped": skipped}), encoding="utf-8")
+    waiting = list(files.items())
+    with tqdm(total=len(waiting), desc="features", unit="clip", disable=None) as bar:
+        for first in range(0, len(waiting), PART):
+            pieces = [np.zeros((0, 1), dtype)]
+            entries: dict[str, str | list[int]] = {}
+            end = 0
+            for file, path in waiting[first : first + PART]:
+                bar.update()
+                try:
+                    signal = voiced(path, sampling_rate)
+                except (audio.AudioError, OSError) as e:
+                    entries[file] = str(e)
+                    continue
+                piece = front(signal).astype(dtype)
+                if not end:
+                    pieces.clear()
+                pieces.append(piece)
+                entries[file] = [end, end + len(piece)]
+                end += len(piece)
+            _save(place, np.concatenate(pieces), entries)
 
 
-def _digest(utterances: Iterable[Utterance], sampling_rate: int, key: str) -> str:
+def _save(
+    place: Path, frames: NDArray[np.floating[Any]], entries: Mapping[str, str | list[int]]
+) -> None:
+    # Names of their own: other processes may be adding parts too.
+    part = place / uuid.uuid4().hex
+    np.save(part.with_suffix(".npy"), frames)
+    index = part.with_suffix(".partial")
+    index.write_text(json.dumps(entries), encoding="utf-8")
+    index.rename(part.with_suffix(".json"))
+
+
+def _file(path: Path) -> str:
+    try:
+        stat = path.stat()
+    except OSError:
+        return f"{path} missing"
+    return f"{path} {stat.st_size} {stat.st_mtime_ns}"
+
+
+def _digest(sampling_rate: int, key: str) -> str:
     digest = hashlib.sha256(f"{key} {sampling_rate} {LONGEST}".encode())
     # What is cut off before decides too.
     digest.update(Path(activity.__file__).read_bytes())
-    for utterance in utterances:
-        try:
-            stat = utterance.path.stat()
-            digest.update(f"{utterance.path} {stat.st_size} {stat.st_mtime_ns}\n".encode())
-        except OSError:
-            digest.update(f"{utterance.path} missing\n".encode())
     return digest.hexdigest()[:20]

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ser_core.lab import dataset
 from ser_core.lab.corpora import Utterance
 from ser_core.lab.dataset import FeatureSet, features_of, voiced
 from tests.sounds import Signal, encode, silence, tone, voice
@@ -79,11 +80,40 @@ def test_another_file_or_another_front_end_is_computed_anew(tmp_path: Path) -> N
     np.testing.assert_allclose(features[0][:, 1], 0.5, atol=1e-3)
 
 
-def test_what_an_interrupted_run_left_is_not_taken_for_the_whole(tmp_path: Path) -> None:
+def test_any_choice_of_recordings_finds_what_another_one_left(tmp_path: Path) -> None:
+    utterances = write(tmp_path, tone(0.5, level=0.25), tone(1.0), tone(0.7, level=0.5))
+    compute(utterances[:2], tmp_path / "cache")
+    features, calls = compute([utterances[2], utterances[0]], tmp_path / "cache")
+    assert calls == 1
+    assert [len(features[0]), len(features[1])] == [7, 5]
+    np.testing.assert_allclose(features[0][:, 1], 0.5, atol=1e-3)
+    np.testing.assert_allclose(features[1][:, 1], 0.25, atol=1e-3)
+    assert compute(utterances, tmp_path / "cache")[1] == 0
+
+
+def test_what_an_interrupted_run_finished_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dataset, "PART", 2)
+    utterances = write(tmp_path, tone(0.5), tone(0.6), tone(0.7), tone(0.8))
+
+    def interrupted(signal: Signal) -> Signal:
+        if len(signal) > 0.75 * RATE:
+            raise KeyboardInterrupt
+        return Front()(signal)
+
+    with pytest.raises(KeyboardInterrupt):
+        features_of(utterances, interrupted, RATE, "front", tmp_path / "cache")
+    features, calls = compute(utterances, tmp_path / "cache")
+    assert calls == 2
+    assert [len(features[index]) for index in range(4)] == [5, 6, 7, 8]
+
+
+def test_a_part_without_its_index_is_not_looked_at(tmp_path: Path) -> None:
     utterances = write(tmp_path, tone(0.5), tone(1.0))
     compute(utterances, tmp_path / "cache")
-    (done,) = (tmp_path / "cache").glob("*/done.json")
-    done.unlink()
+    (index,) = (tmp_path / "cache").glob("*/*.json")
+    index.unlink()
     assert compute(utterances, tmp_path / "cache")[1] == 2
 
 
