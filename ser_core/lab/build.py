@@ -4,7 +4,7 @@ import logging
 import shutil
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +12,17 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ser_core.bundle import CARD, INFO, Bundle, write_info
-from ser_core.lab import export, training
+from ser_core.lab import classic_training, export, training
 from ser_core.lab.calibration import choose_threshold, expected_calibration_error, fit_temperature
 from ser_core.lab.card import model_card
+from ser_core.lab.classics import Classic
 from ser_core.lab.corpora import Utterance, read
 from ser_core.lab.dataset import voiced
 from ser_core.lab.describe import describe
 from ser_core.lab.evaluation import Outcome, hear_all, log_skipped, scores, speaker_key
-from ser_core.lab.presets import Preset
+from ser_core.lab.presets import FUNCTIONALS, Preset
 from ser_core.lab.relative import fit_relative
+from ser_core.lab.search import grid_of, search
 from ser_core.lab.splits import Split, by_speaker, from_manifest
 from ser_core.profile import Norm
 from ser_core.recognizer import Recognizer
@@ -38,7 +40,7 @@ class Order:
     """What to train, on what, and where to put it."""
 
     data: Path
-    preset: Preset
+    preset: Preset | Classic
     out: Path
     name: str
     version: str = "1.0.0"
@@ -46,6 +48,8 @@ class Order:
     """What the card is to say of the data."""
     seed: int = 0
     resume: bool = False
+    search: str = ""
+    """Name of a grid of `ser_core.lab.search`; the best of it is kept."""
     command: str = ""
 
 
@@ -93,13 +97,15 @@ def train_on(split: Split, order: Order, progress: bool = True) -> dict[str, Any
         work.mkdir(parents=True, exist_ok=True)
     except OSError as e:
         raise training.TrainingError(f"{work} cannot be made: {e.strerror}") from e
-    fitted = fit_spectral(split, order, order.preset, work, progress)
+    preset = order.preset
+    if isinstance(preset, Preset):
+        fitted = fit_spectral(split, order, preset, work, progress)
+    else:
+        fitted = fit_classic(split, order, preset, work, progress)
     bundle = work / "bundle"
     bundle.mkdir(exist_ok=True)
     plot_curves(fitted.history, bundle / CURVES)
-    info = write_bundle(
-        replace(order, out=bundle), fitted.whole, fitted.split.train, fitted.split, fitted.norm
-    )
+    info = write_bundle(replace(order, out=bundle), fitted)
     for file in sorted(bundle.iterdir(), key=lambda file: file.name == INFO):
         file.replace(order.out / file.name)
     shutil.rmtree(work)
@@ -118,6 +124,8 @@ class Fitted:
     """The utterances that could be used."""
     norm: Norm | None = None
     """What is normal for the speakers, if the model hears relative to profiles."""
+    details: dict[str, Any] = field(default_factory=dict)
+    """What else `bundle.json` is to say of how it was made."""
 
 
 def fit_spectral(
@@ -140,6 +148,27 @@ def fit_spectral(
     return Fitted(whole, history, readable, norm)
 
 
+def fit_classic(
+    split: Split, order: Order, classic: Classic, work: Path, progress: bool = True
+) -> Fitted:
+    """Fit a classic design on values of whole windows that are computed once."""
+    grid = grid_of(classic, order.search) if order.search else None
+    clips = classic_training.prepare(classic, split.train, split.valid, order.seed)
+    readable = Split(clips.train.utterances, clips.valid.utterances, split.test)
+    details: dict[str, Any] = {}
+    if classic.augmentation:
+        details["augmentation"] = list(classic.augmentation)
+    if grid is None:
+        whole, history = classic_training.fit(
+            classic, clips, work, seed=order.seed, resume=order.resume, progress=progress
+        )
+    else:
+        whole, history, details["search"] = search(
+            classic, clips, grid, work, seed=order.seed, progress=progress
+        )
+    return Fitted(whole, history, readable, details=details)
+
+
 def fit_to_profiles(
     preset: Preset, trained: Any, train_set: training.Labelled, seed: int, progress: bool = True
 ) -> tuple[Any, Norm]:
@@ -149,27 +178,27 @@ def fit_to_profiles(
         describer, preset, train_set.utterances, train_set.labels, progress=progress
     )
     relative = fit_relative(
-        described, len(preset.emotions), seed=seed, steps=preset.schedule.relative_steps
+        described,
+        len(preset.emotions),
+        describer.get_layer(FUNCTIONALS).output.shape[-1],
+        seed=seed,
+        steps=preset.schedule.relative_steps,
     )
     return preset.whole_relative(describer, relative), described.norm()
 
 
-def write_bundle(
-    order: Order,
-    whole: Any,
-    trained_on: Sequence[Utterance],
-    split: Split,
-    norm: Norm | None = None,
-) -> dict[str, Any]:
+def write_bundle(order: Order, fitted: Fitted) -> dict[str, Any]:
     """Export, check, choose what is served, calibrate, judge, and write it all down."""
-    preset, out = order.preset, order.out
+    preset, out, whole, split = order.preset, order.out, fitted.whole, fitted.split
     whole.save(out / KERAS)
     export.export_litert(whole, out / FLOAT)
     export.export_litert(whole, out / INT8, int8=True)
     samples = [voiced(u.path, preset.sampling_rate) for u in _spread(split.valid, 20)]
+    # Values without a common scale lose much in 8 bits: then the UAR below leaves that file aside.
+    int8_tolerance = INT8_TOLERANCE if isinstance(preset, Preset) else 1.0
     agreement = {
         FLOAT: export.check(whole, out / FLOAT, samples, FLOAT_TOLERANCE),
-        INT8: export.check(whole, out / INT8, samples, INT8_TOLERANCE),
+        INT8: export.check(whole, out / INT8, samples, int8_tolerance),
     }
     info: dict[str, Any] = {
         "name": order.name,
@@ -184,18 +213,19 @@ def write_bundle(
         "serve": FLOAT,
         "preset": preset.name,
         "parameters": whole.count_params(),
-        "corpora": dict(sorted(Counter(u.corpus for u in trained_on).items())),
-        "speakers": sorted({speaker_key(u) for u in trained_on if u.speaker}),
+        "corpora": dict(sorted(Counter(u.corpus for u in split.train).items())),
+        "speakers": sorted({speaker_key(u) for u in split.train if u.speaker}),
         "seed": order.seed,
         "command": order.command,
+        **fitted.details,
         "agreement_with_keras": agreement,
         "artefacts": [FLOAT, INT8, KERAS],
     }
-    if norm is not None:
+    if fitted.norm is not None:
         # Enough digits for the float32 values that the graph holds.
         info["profile"] = {
-            "mean": [float(f"{value:.9g}") for value in norm.mean],
-            "spread": [float(f"{value:.9g}") for value in norm.spread],
+            "mean": [float(f"{value:.9g}") for value in fitted.norm.mean],
+            "spread": [float(f"{value:.9g}") for value in fitted.norm.spread],
         }
     outcomes = {}
     for artefact in (FLOAT, INT8):

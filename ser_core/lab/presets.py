@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ser_core.emotions import EMOTIONS_7, EMOTIONS_8
 from ser_core.lab import networks
+from ser_core.lab.classics import CLASSICS, Classic
 from ser_core.lab.features import LogMel
 from ser_core.lab.functionals import Functionals, VoiceFeatures
 from ser_core.lab.pooling import FrameMask, LevelNormalisation, PeakNormalised, Sounding, Trimmed
@@ -34,6 +35,9 @@ class Schedule:
     label_smoothing: float = 0.1
     mixup: float = 0.2
     """Parameter of the Beta distribution (Zhang et al. 2018, arXiv:1710.09412)."""
+    finish: float = 0.15
+    """Share of the epochs, at the end, without mixup and with milder augmentation: the last look
+    is at speech as it is recorded (as in YOLOX, Ge et al. 2021, arXiv:2107.08430)."""
     ema: float = 0.998
     """Decay of the averaged weights that are judged and kept."""
     relative_steps: int = 4000
@@ -121,7 +125,9 @@ class Preset:
         voice = VoiceFeatures(**self.front, method="dft")
         decibels, pitch = voice(self._audible(waveform, length))
         mask = Sounding()([decibels, FrameMask(self.frames, self.hop_length)(length)])
-        functionals = Functionals(self.bands, self.frames)([decibels, pitch, mask])
+        functionals = Functionals(self.bands, self.frames, name=FUNCTIONALS)(
+            [decibels, pitch, mask]
+        )
         network = trained.get_layer(networks.NETWORK)
         embedder = keras.Model(
             network.inputs, network.get_layer(networks.EMBEDDING).output, name="embedder"
@@ -158,19 +164,20 @@ class Preset:
 PLAIN = Preset("residual-cnn")
 DEFAULT = replace(PLAIN, name="relative-cnn", relative=True)
 
-PRESETS = {
-    preset.name: preset
-    for preset in (
-        DEFAULT,
-        replace(DEFAULT, name="relative-cnn-8", emotions=EMOTIONS_8),
-        PLAIN,
-        replace(PLAIN, name="residual-cnn-8", emotions=EMOTIONS_8),
-    )
-}
+SPECTRAL = (
+    DEFAULT,
+    replace(DEFAULT, name="relative-cnn-8", emotions=EMOTIONS_8),
+    PLAIN,
+    replace(PLAIN, name="residual-cnn-8", emotions=EMOTIONS_8),
+    replace(PLAIN, name="logmel-cnn2d", network="plain_cnn", emotions=EMOTIONS_8),
+    replace(PLAIN, name="crnn", network="crnn", emotions=EMOTIONS_8),
+)
+
+PRESETS: dict[str, Preset | Classic] = {preset.name: preset for preset in SPECTRAL} | CLASSICS
 """Every preset by name, as `ser train --preset` takes it."""
 
 
-def preset(name: str) -> Preset:
+def preset(name: str) -> Preset | Classic:
     """The preset of that name.
 
     Raises:

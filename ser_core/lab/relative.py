@@ -1,8 +1,14 @@
-"""The network that hears an utterance only relative to what is normal for its speaker."""
+"""The network that hears an utterance only relative to what is normal for its speaker.
+
+It has two heads whose log-probabilities are averaged. One sees everything that is known of the
+utterance; the other only its functionals, and learns not to rely on how a corpus was recorded. On
+speakers of known corpora the first is better, on corpora never heard the second, and both together
+(`benchmarks/experiments.md`).
+"""
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -26,6 +32,9 @@ MIXUP = 0.3
 """Parameter of the Beta distribution that two utterances are mixed by."""
 FURTHEST = 6.0
 """Standard deviations at which a functional is cut off."""
+MOVED = 0.5
+"""How often, for the second head, an utterance is moved to where a random mixture of corpora lies:
+its functionals by the difference of means. Tells it that the place of a corpus means nothing."""
 
 
 @register
@@ -56,23 +65,32 @@ class RelativeToProfile(layers.Layer):  # type: ignore[misc]
         return {**super().get_config(), "mean": self.mean, "spread": self.spread}
 
 
-def head(size: int, classes: int, width: int = 256, dropout: float = 0.4) -> keras.Model:
+def head(
+    size: int, classes: int, width: int = 256, dropout: float = 0.4, name: str = "wide"
+) -> keras.Model:
     """Relative functionals `(batch, size)` -> logits."""
     relative = keras.Input((size,), name="relative")
     x = layers.GaussianNoise(0.1)(layers.Dropout(0.1)(relative))
     for units in (width, width // 2):
         x = layers.Activation("gelu")(layers.BatchNormalization()(layers.Dense(units)(x)))
         x = layers.Dropout(dropout)(x)
-    return keras.Model(relative, layers.Dense(classes)(x), name="head")
+    return keras.Model(relative, layers.Dense(classes)(x), name=name)
 
 
-def relative_network(relation: RelativeToProfile, trained_head: keras.Model) -> keras.Model:
-    """Functionals, profile and count -> logits."""
+def relative_network(
+    relation: RelativeToProfile, wide: keras.Model, narrow: keras.Model
+) -> keras.Model:
+    """Functionals, profile and count -> logits: the mean log-probabilities of both heads.
+
+    `narrow` sees as many of the functionals, from the first on, as it has inputs.
+    """
     size = len(relation.mean)
     functionals = keras.Input((size,), name="functionals")
     profile = keras.Input((size,), name="profile")
     count = keras.Input((1,), name="count")
-    logits = trained_head(relation([functionals, profile, count]))
+    relative = relation([functionals, profile, count])
+    answers = [wide(relative), narrow(relative[:, : narrow.input_shape[-1]])]
+    logits = layers.average([layers.Activation("log_softmax")(answer) for answer in answers])
     return keras.Model([functionals, profile, count], logits, name="relative")
 
 
@@ -89,12 +107,23 @@ class Described:
     """Which utterances are ordinary talk."""
 
     def norm(self) -> Norm:
-        """Population mean (each speaker counts the same) and spread around speakers' means."""
+        """Population mean (each corpus counts the same) and spread around speakers' means."""
         clean = self.functionals[0]
         means = {speaker: clean[rows].mean(axis=0) for speaker, rows in self.by_speaker().items()}
         centred = clean - np.array([means[speaker] for speaker in self.speakers])
-        mean = np.mean(list(means.values()), axis=0)
+        mean = np.mean(list(self.means_of_corpora().values()), axis=0)
         return Norm(mean.astype(np.float32), (centred.std(axis=0) + 1e-3).astype(np.float32))
+
+    def means_of_corpora(self) -> dict[str, NDArray[np.float32]]:
+        """Mean functionals of each corpus, `(k,)`; each of its speakers counts the same."""
+        means: dict[str, list[NDArray[np.float32]]] = defaultdict(list)
+        for rows in self.by_speaker().values():
+            means[self.corpora[rows[0]]].append(self.functionals[0, rows].mean(axis=0))
+        return {corpus: np.mean(of_speakers, axis=0) for corpus, of_speakers in means.items()}
+
+    def first(self, count: int) -> "Described":
+        """The same with the first `count` functionals alone."""
+        return replace(self, functionals=self.functionals[:, :, :count])
 
     def by_speaker(self) -> dict[str, NDArray[np.int64]]:
         """Rows of each speaker."""
@@ -126,13 +155,45 @@ class References:
 
 
 def fit_relative(
-    data: Described, classes: int, *, seed: int = 0, steps: int = 4000, batch: int = 128
+    data: Described,
+    classes: int,
+    narrow: int,
+    *,
+    seed: int = 0,
+    steps: int = 4000,
+    batch: int = 128,
 ) -> keras.Model:
-    """Fit the relative network with 0 to 10 random references in training."""
+    """Fit the relative network; its second head sees the first `narrow` functionals."""
+    norm = data.norm()
+    relation = RelativeToProfile(norm.mean.tolist(), norm.spread.tolist())
+    wide = fit_head(data, classes, seed=seed, steps=steps, batch=batch)
+    second = fit_head(
+        data.first(narrow),
+        classes,
+        name="narrow",
+        moved=MOVED,
+        seed=seed,
+        steps=steps,
+        batch=batch,
+    )
+    return relative_network(relation, wide, second)
+
+
+def fit_head(
+    data: Described,
+    classes: int,
+    *,
+    name: str = "wide",
+    moved: float = 0.0,
+    seed: int = 0,
+    steps: int = 4000,
+    batch: int = 128,
+) -> keras.Model:
+    """Fit one head with 0 to 10 random references in training."""
     keras.utils.set_random_seed(seed)
     norm = data.norm()
     relation = RelativeToProfile(norm.mean.tolist(), norm.spread.tolist())
-    model = head(len(norm.mean), classes)
+    model = head(len(norm.mean), classes, name=name)
     warm_up = steps // 20
     rate = keras.optimizers.schedules.CosineDecay(
         1e-4, steps - warm_up, warmup_target=3e-3, warmup_steps=warm_up
@@ -149,6 +210,7 @@ def fit_relative(
     variants = len(data.functionals)
     shares = np.full(variants, 0.5 / max(1, variants - 1))
     shares[0] = 1 - shares[1:].sum()
+    moves = _Moves(data, moved, rng)
     for _ in range(steps):
         rows = rng.choice(len(data.labels), batch, p=probabilities)
         drawn = rng.choice(variants, batch, p=shares)
@@ -157,9 +219,28 @@ def fit_relative(
         found = [references.profile(*each) for each in zip(rows, counts, drawn, strict=True)]
         profiles = np.array([profile for profile, _ in found])
         count = np.array([[number] for _, number in found], np.float32)
-        x = np.asarray(relation([data.functionals[drawn, rows], profiles, count]))
-        model.train_on_batch(*_mixed(x, hot[rows], rng))
-    return relative_network(relation, model)
+        move = moves(rows)
+        x = relation([data.functionals[drawn, rows] + move, profiles + move, count])
+        model.train_on_batch(*_mixed(np.asarray(x), hot[rows], rng))
+    return model
+
+
+class _Moves:
+    """By how much utterances are moved between corpora, the speaker's references with them."""
+
+    def __init__(self, data: Described, often: float, rng: np.random.Generator) -> None:
+        means = data.means_of_corpora()
+        names = list(means)
+        self.means = np.array(list(means.values()))
+        self.homes = np.array([names.index(corpus) for corpus in data.corpora])
+        self.often, self.rng = often, rng
+
+    def __call__(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """`(len(rows), k)`; zero for those that stay."""
+        shares = self.rng.dirichlet(np.full(len(self.means), 0.5), len(rows))
+        stays = self.rng.random((len(rows), 1)) >= self.often
+        moves = shares @ self.means - self.means[self.homes[rows]]
+        return np.where(stays, 0.0, moves).astype(np.float32)
 
 
 def _mixed(

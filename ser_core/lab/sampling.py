@@ -51,20 +51,29 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
     def on_epoch_end(self) -> None:
         self.epoch += 1
 
+    @property
+    def finishing(self) -> bool:
+        """Whether these are the last epochs, near to speech as it is recorded."""
+        schedule = self.preset.schedule
+        return self.epoch >= schedule.epochs - round(schedule.finish * schedule.epochs)
+
     def __getitem__(self, index: int) -> tuple[Any, Any]:
         schedule = self.preset.schedule
         rng = np.random.default_rng((self.seed, self.epoch, index))
         chosen = rng.choice(len(self.labels), schedule.batch, p=self.probabilities)
         frequencies = self.preset.frequencies
+        augmentation = self.preset.augmentation
+        if self.finishing:
+            augmentation = augmentation.milder()
         clips = []
         for utterance in chosen:
             log_mel = random_crop(self.features[utterance], int(1.2 * self.preset.frames), rng)
-            clips.append(self.preset.augmentation(log_mel, frequencies, rng))
+            clips.append(augmentation(log_mel, frequencies, rng))
         x, mask = padded(
             [random_crop(clip, self.preset.frames, rng) for clip in clips], self.preset.frames
         )
         y = np.eye(len(self.preset.emotions), dtype=np.float32)[self.labels[chosen]]
-        if schedule.mixup:
+        if schedule.mixup and not self.finishing:
             x, mask, y = mixed(x, mask, y, schedule.mixup, rng)
         return (x, mask), y
 

@@ -32,6 +32,18 @@ class SpectralAugmentation:
     frequency_masks: int = 2
     """Masks of up to 20 frames and 8 bands (Park et al. 2019, arXiv:1904.08779)."""
 
+    def milder(self) -> "SpectralAugmentation":
+        """Two thirds as strong, with one mask of each kind."""
+        return SpectralAugmentation(
+            tempo=self.tempo * 2 / 3,
+            pitch=self.pitch * 2 / 3,
+            equaliser=self.equaliser * 2 / 3,
+            noise=self.noise * 2 / 3,
+            band_limit=self.band_limit * 2 / 3,
+            time_masks=min(1, self.time_masks),
+            frequency_masks=min(1, self.frequency_masks),
+        )
+
     def __call__(self, log_mel: LogMel, frequencies: NDArray[np.float64], rng: Generator) -> LogMel:
         """Change a log-mel whose bands lie at `frequencies` `(bands,)` in Hz."""
         x = change_tempo(log_mel, 1 + rng.uniform(-self.tempo, self.tempo))

@@ -109,7 +109,8 @@ def relative() -> keras.Model:
     describer = SMALL.describer(SMALL.build())
     size = describer.output_shape[-1]
     relation = RelativeToProfile([0.1] * size, [2.0] * size)
-    return SMALL.whole_relative(describer, relative_network(relation, head(size, 7)))
+    narrow = head(9, 7, name="narrow")
+    return SMALL.whole_relative(describer, relative_network(relation, head(size, 7), narrow))
 
 
 @pytest.mark.parametrize(("int8", "tolerance"), [(False, 1e-4), (True, 0.02)])

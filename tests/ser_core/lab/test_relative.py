@@ -1,5 +1,7 @@
 """What is heard relative to a profile, and what a network learns from it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -8,7 +10,10 @@ from ser_core.lab.relative import (
     Described,
     References,
     RelativeToProfile,
+    fit_head,
     fit_relative,
+    head,
+    relative_network,
 )
 
 SIZE = 6
@@ -66,14 +71,21 @@ def test_a_speaker_of_one_utterance_has_no_reference() -> None:
     assert References(data, 0).profile(0, 10)[1] == 0
 
 
-def test_the_norm_counts_speakers_alike_and_spreads_around_their_means() -> None:
+def test_the_norm_counts_corpora_alike() -> None:
+    data = described(3, 4, 0)
+    data = replace(data, corpora=["large"] * 8 + ["small"] * 4)
+    large, small = data.functionals[0, :8].mean(axis=0), data.functionals[0, 8:].mean(axis=0)
+    np.testing.assert_allclose(data.norm().mean, (large + small) / 2, rtol=1e-5)
+
+
+def test_the_norm_spreads_around_the_means_of_speakers() -> None:
     norm = described(40, 10, 0).norm()
     np.testing.assert_allclose(norm.mean, 0.0, atol=1.5)
     np.testing.assert_allclose(norm.spread, np.sqrt(1 + 0.25), atol=0.1)
 
 
 def test_knowing_the_speaker_tells_apart_what_is_small_beside_the_speakers() -> None:
-    model = fit_relative(described(60, 12, 0), 2, steps=400)
+    model = fit_relative(described(60, 12, 0), 2, SIZE - 2, steps=400)
     test = described(20, 12, 1)
     references = References(test, 0)
     accuracy = {}
@@ -85,3 +97,42 @@ def test_knowing_the_speaker_tells_apart_what_is_small_beside_the_speakers() -> 
         accuracy[count] = (np.asarray(logits).argmax(axis=1) == test.labels).mean()
     assert accuracy[10] > 0.9
     assert accuracy[0] < 0.85
+
+
+def test_the_answer_is_the_mean_of_the_log_probabilities_of_both_heads() -> None:
+    wide, narrow = head(SIZE, 3), head(2, 3, name="narrow")
+    model = relative_network(relation(), wide, narrow)
+    x = np.random.default_rng(0).normal(1, 2, (4, SIZE)).astype(np.float32)
+    answer = model.predict_on_batch([x, np.zeros_like(x), np.zeros((4, 1), np.float32)])
+    z = (x - 1.0) / 2.0
+    both = [np.asarray(wide.predict_on_batch(z)), np.asarray(narrow.predict_on_batch(z[:, :2]))]
+    logs = [each - np.log(np.exp(each).sum(axis=1, keepdims=True)) for each in both]
+    np.testing.assert_allclose(answer, np.mean(logs, axis=0), atol=1e-5)
+
+
+def test_a_head_that_was_moved_does_not_tell_by_where_a_corpus_lies() -> None:
+    """The label moves the first functional a little; the others by much, but in two corpora that
+    lie apart to opposite sides: who relies on them has to know the corpus."""
+    rng = np.random.default_rng(0)
+    rows, labels = np.arange(400), np.arange(400) // 2 % 2
+    place = np.where(rows % 2, 8, -8)[:, None]
+    values = rng.normal(0, 1, (400, SIZE))
+    values[:, 0] += 2 * labels
+    values[:, 1:] += place + np.where(rows % 2, 3, -3)[:, None] * (2 * labels - 1)[:, None]
+    data = Described(
+        functionals=values[None].astype(np.float32),
+        labels=labels.astype(np.int64),
+        corpora=[f"corpus {row % 2}" for row in rows],
+        speakers=[f"speaker {row % 4}" for row in rows],
+        neutral=labels == 0,
+    )
+    elsewhere = data.functionals[0].copy()
+    elsewhere[:, 1:] -= 2 * place
+    x = (elsewhere - data.norm().mean) / data.norm().spread
+
+    def accuracy(moved: float) -> float:
+        model = fit_head(data, 2, moved=moved, steps=300)
+        return float((np.asarray(model.predict_on_batch(x)).argmax(axis=1) == labels).mean())
+
+    assert accuracy(0.0) < 0.5
+    assert accuracy(0.9) > 0.6

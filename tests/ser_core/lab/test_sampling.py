@@ -133,3 +133,13 @@ def test_the_labels_of_mixed_batches_sum_to_one() -> None:
     _, y = batches(mixup=0.4)[0]
     np.testing.assert_allclose(y.sum(axis=1), 1, atol=1e-6)
     assert ((y > 0).sum(axis=1) == 2).any()
+
+
+def test_the_last_epochs_are_not_mixed() -> None:
+    training = batches(epochs=10, finish=0.2, mixup=5.0)
+
+    def shares(epoch: int) -> np.ndarray:
+        training.epoch = epoch
+        return training[0][1].max(axis=1)
+
+    assert [(shares(epoch) < 1).any() for epoch in (0, 7, 8, 9)] == [True, True, False, False]

@@ -1,6 +1,7 @@
 """Augmentation of log-mel."""
 
 from collections.abc import Callable
+from dataclasses import fields
 
 import librosa
 import numpy as np
@@ -163,3 +164,11 @@ def test_the_same_seed_gives_the_same_and_another_another(change: Callable) -> N
     other = change(x, generator(6))
     assert other.shape != change(x, generator(5)).shape or (other != change(x, generator(5))).any()
     np.testing.assert_array_equal(x, log_mel())
+
+
+def test_milder_is_weaker_in_everything() -> None:
+    strong = SpectralAugmentation()
+    milder = strong.milder()
+    assert all(getattr(milder, f.name) < getattr(strong, f.name) for f in fields(strong))
+    off = SpectralAugmentation(**{f.name: 0 for f in fields(strong)})
+    assert off.milder() == off
