@@ -1,5 +1,8 @@
 """Where in a recording somebody makes a sound, and where somebody speaks, whatever the level."""
 
+import math
+from functools import cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -46,8 +49,9 @@ class Survey:
         if not len(block):
             return
         self.samples += len(block)
-        self.lowest = min(self.lowest, float(block.min()))
-        self.highest = max(self.highest, float(block.max()))
+        # What `block.min()` does, without its detour through Python: short recordings notice.
+        self.lowest = min(self.lowest, float(np.minimum.reduce(block)))
+        self.highest = max(self.highest, float(np.maximum.reduce(block)))
         if len(self._rest):
             block = np.concatenate([self._rest, block])
         whole = len(block) // self._step * self._step
@@ -73,30 +77,19 @@ class Survey:
 class _Voicing:
     """Which 40 ms of a signal are voiced, by autocorrelation at about 8 kHz.
 
-    Computed from the power spectrum (Wiener-Khinchin) of Hann windows and divided by the window's
-    own (Boersma 1993, "Accurate short-term analysis of the fundamental frequency"). Many frames at
-    once, and none before somebody asks or much has gathered: short recordings never ask.
+    Many frames at once, and none before somebody asks or much has gathered: short recordings never
+    ask.
     """
 
     def __init__(self, sampling_rate: int) -> None:
-        self._factor = max(1, sampling_rate // 8_000)
-        rate = sampling_rate / self._factor
-        size = 2 * (int(FRAME * sampling_rate) // self._factor)
-        self._size = size
-        self._window = np.hanning(size).astype(np.float32)
-        self._padded = 1 << int(np.ceil(np.log2(size + rate / PITCH[0])))
-        own = np.fft.irfft(np.abs(np.fft.rfft(self._window, self._padded)) ** 2)
-        self._lags = slice(int(rate / PITCH[1]), min(int(rate / PITCH[0]), size * 3 // 4) + 1)
-        self._own = (own[self._lags] / own[0]).astype(np.float32)
+        self._sampling_rate = sampling_rate
         self._pending: list[NDArray[np.float32]] = []
         self._count = 0
         self._done: list[Booleans] = []
 
     def add(self, frames: NDArray[np.float32]) -> None:
         """Whole 20 ms frames, `(n, samples)`."""
-        kept = frames.shape[1] // self._factor * self._factor
-        shape = (len(frames), -1, self._factor)
-        self._pending.append(frames[:, :kept].reshape(shape).mean(axis=2))
+        self._pending.append(frames)
         self._count += len(frames)
         if self._count >= 2 * _PENDING:
             self._compute()
@@ -115,16 +108,46 @@ class _Voicing:
             if all_of_it:
                 frames = np.concatenate([frames, np.zeros_like(frames[:1])])
             else:
-                self._pending, self._count = [frames[-1:]], 1
+                self._pending, self._count = [frames[-1:].copy()], 1
                 frames = frames[:-1]
-        pairs = frames.reshape(-1, self._size)
+        self._done.append(_Correlation.at(self._sampling_rate).voiced(frames))
+
+
+class _Correlation:
+    """The autocorrelation of 40 ms, computed from the power spectrum (Wiener-Khinchin) of Hann
+    windows and divided by the window's own (Boersma 1993, "Accurate short-term analysis of the
+    fundamental frequency")."""
+
+    def __init__(self, sampling_rate: int) -> None:
+        self._factor = max(1, sampling_rate // 8_000)
+        rate = sampling_rate / self._factor
+        size = 2 * (int(FRAME * sampling_rate) // self._factor)
+        self._size = size
+        self._window = np.hanning(size).astype(np.float32)
+        self._padded = 1 << int(np.ceil(np.log2(size + rate / PITCH[0])))
+        own = np.fft.irfft(np.abs(np.fft.rfft(self._window, self._padded)) ** 2)
+        self._lags = slice(int(rate / PITCH[1]), min(int(rate / PITCH[0]), size * 3 // 4) + 1)
+        self._own = (own[self._lags] / own[0]).astype(np.float32)
+
+    @staticmethod
+    @cache
+    def at(sampling_rate: int) -> "_Correlation":
+        """The one for that rate: it is a bundle's, so there are few."""
+        return _Correlation(sampling_rate)
+
+    def voiced(self, frames: NDArray[np.float32]) -> Booleans:
+        """An even number of 20 ms frames, `(n, samples)` -> which pairs are voiced, `(n / 2,)`."""
+        kept = frames.shape[1] // self._factor * self._factor
+        slower = frames[:, :kept].reshape(len(frames), -1, self._factor).mean(axis=2)
+        pairs = slower.reshape(-1, self._size)
         pairs = (pairs - pairs.mean(axis=1, keepdims=True)) * self._window
         spectrum = np.fft.rfft(pairs, self._padded)
         power = spectrum.real**2 + spectrum.imag**2
         correlation = np.fft.irfft(power)
         energy = correlation[:, :1] + 1e-9
         relative = correlation[:, self._lags] / (energy * self._own)
-        self._done.append(relative.max(axis=1) > VOICED)
+        result: Booleans = relative.max(axis=1) > VOICED
+        return result
 
 
 def active_frames(signal: NDArray[np.float32], sampling_rate: int) -> Booleans:
@@ -140,7 +163,7 @@ def active_frames(signal: NDArray[np.float32], sampling_rate: int) -> Booleans:
 
 def active(levels: NDArray[np.float32]) -> Booleans:
     """`active_frames` by the levels of the frames, in dB `(frames,)`."""
-    loud = max(float(np.percentile(levels, 95)), float(levels.max()) - 20)
+    loud = max(_percentile_95(levels), float(levels.max()) - 20)
     result: Booleans = levels > loud - BELOW_PEAK
     return result
 
@@ -176,8 +199,17 @@ def active_span(active: Booleans, samples: int, sampling_rate: int) -> tuple[int
     return start, stop
 
 
+def _percentile_95(values: NDArray[np.float32]) -> float:
+    """`np.percentile(values, 95)`, whose many checks short recordings notice."""
+    place = 0.95 * (len(values) - 1)
+    low, high = math.floor(place), math.ceil(place)
+    ordered = np.partition(values, (low, high))
+    return float(ordered[low] + (place - low) * (ordered[high] - ordered[low]))
+
+
 def _levels(frames: NDArray[np.float32]) -> NDArray[np.float32]:
-    levels: NDArray[np.float32] = 10 * np.log10(np.mean(np.square(frames), axis=1) + 1e-12)
+    power = np.add.reduce(np.square(frames), axis=1) / np.float32(frames.shape[1])
+    levels: NDArray[np.float32] = 10 * np.log10(power + 1e-12)
     return levels
 
 

@@ -195,10 +195,12 @@ def _decode(
         _check_format(decoder.sampling_rate, decoder.channels, limits)
         if decoder.frames is not None:
             _check_not_longer(decoder.frames, decoder.sampling_rate, limits)
-        heard, made = _Level(), _Level()
+        heard = _Level()
+        made = heard if decoder.sampling_rate == sampling_rate else _Level()
         arranged = _arranged_blocks(decoder, arrange, heard, limits)
         for block in _resample(arranged, decoder.sampling_rate, sampling_rate):
-            made.add(block)
+            if made is not heard:
+                made.add(block)
             yield block
         heard.check(decoder.sampling_rate, limits)
         made.check_not_silent()

@@ -181,6 +181,8 @@ class SoundFileDecoder:
         if self.frames is not None:
             # Asking past the end makes libsndfile stumble over tags after the last frame.
             frames = min(frames, self.frames - self._read)
+            if not frames:
+                return np.empty((0, self.channels), np.float32)
         try:
             block: Signal = self._file.read(frames, dtype="float32", always_2d=True)
         except soundfile.SoundFileError as error:

@@ -68,6 +68,8 @@ class Heard:
     """Which of the marked parts each window belongs to, `(windows,)`; None if none were marked."""
     model_seconds: float = 0.0
     """Time that the network took."""
+    decode_seconds: float = 0.0
+    """Time that the decoder took."""
 
     @property
     def judged(self) -> NDArray[np.bool_]:
@@ -90,9 +92,9 @@ class Heard:
         `among` `(windows,)` narrows it to some windows, of which at least one was judged.
         """
         used = self.judged if among is None else self.judged & among
-        overall: NDArray[np.float64] = np.average(
-            self.probabilities(temperature, bias)[used], axis=0, weights=self.speech[used]
-        )
+        weights = self.speech[used]
+        weighted = weights @ self.probabilities(temperature, bias)[used]
+        overall: NDArray[np.float64] = weighted / weights.sum()
         return overall
 
     def profile(self, hop_share: float, among: NDArray[np.bool_] | None = None) -> Profile | None:
@@ -107,7 +109,7 @@ class Heard:
         if not used.any():
             return None
         weights = self.speech[used]
-        mean = np.average(self.functionals[used], axis=0, weights=weights)
+        mean = weights @ self.functionals[used] / weights.sum()
         count = max(1.0, float(weights.sum()) * hop_share)
         return Profile(mean.astype(np.float32), count)
 
@@ -161,6 +163,8 @@ class Prediction:
     """What the network saw, if that was asked for."""
     model_seconds: float = field(default=0.0, compare=False)
     """Time that the network took."""
+    decode_seconds: float = field(default=0.0, compare=False)
+    """Time that the decoder took."""
 
     def to_dict(self, timeline: bool = False) -> dict[str, Any]:
         """The answer as JSON has it; `timeline` adds the segments."""

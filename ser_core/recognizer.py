@@ -163,6 +163,7 @@ class Recognizer:
             version=bundle.version,
             profile=heard.profile(self._new),
             model_seconds=heard.model_seconds,
+            decode_seconds=heard.decode_seconds,
         )
 
     def warm_up(self) -> None:
@@ -209,15 +210,34 @@ class Recognizer:
                 raise audio.Silent("The audio is silent in every one of the segments.")
         heard = self._judge(tape, channel, plan, [profile] * len(plan.spans))
         if spans is not None and profile is None and self.norm is not None:
-            own = self._profiles_of_others(heard, spans)
-            if any(own):
-                return self._judge(tape, channel, plan, own)
+            others = self._profiles_of_others(heard, spans)
+            return self._judge_again(tape, channel, plan, heard, profiles=others, before=None)
         if adapt:
-            before = heard.profiles_before(self._new, profile)
-            if any(each is not profile for each in before):
-                again = self._judge(tape, channel, plan, before)
-                return replace(again, model_seconds=heard.model_seconds + again.model_seconds)
+            known = heard.profiles_before(self._new, profile)
+            return self._judge_again(tape, channel, plan, heard, profiles=known, before=profile)
         return heard
+
+    def _judge_again(
+        self,
+        tape: Tape,
+        channel: int,
+        plan: Plan,
+        heard: Heard,
+        *,
+        profiles: Sequence[Profile | None],
+        before: Profile | None,
+    ) -> Heard:
+        """Ask once more about the windows whose voice is better known by now."""
+        changed = plan.judged & np.array([each is not before for each in profiles])
+        if not changed.any():
+            return heard
+        again = self._judge(tape, channel, replace(plan, judged=changed), profiles)
+        return replace(
+            heard,
+            logits=np.where(changed[:, None], again.logits, heard.logits),
+            model_seconds=heard.model_seconds + again.model_seconds,
+            decode_seconds=heard.decode_seconds + again.decode_seconds,
+        )
 
     def _judge(
         self, tape: Tape, channel: int, plan: Plan, profiles: Sequence[Profile | None]
@@ -246,6 +266,7 @@ class Recognizer:
             functionals=functionals,
             parts=plan.parts,
             model_seconds=seconds,
+            decode_seconds=tape.take_decode_seconds(),
         )
 
     def _ask(

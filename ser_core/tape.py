@@ -4,6 +4,7 @@ What counts as sound depends on the loudest parts, which may come last; so nothi
 before all of it has passed. Short recordings are kept in between, long ones are decoded again.
 """
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
@@ -20,11 +21,12 @@ class Tape:
 
     def __init__(self, blocks: Callable[[], Iterable[Signal]], sampling_rate: int) -> None:
         self._blocks = blocks
+        self._decode_seconds = 0.0
         self._kept: list[Signal] | None = []
         self.surveys: list[Survey] = []
         """One for each channel; a single one for a mono recording."""
         size = 0
-        for block in blocks():
+        for block in self._decoded():
             columns = _columns(block)
             if not self.surveys:
                 self.surveys = [Survey(sampling_rate) for _ in columns]
@@ -48,7 +50,7 @@ class Tape:
         The spans must be in the order of their starts. What is yielded is read-only to the caller.
         Raises `AudioError`.
         """
-        blocks = iter(self._blocks() if self._kept is None else self._kept)
+        blocks = iter(self._decoded() if self._kept is None else self._kept)
         held, offset = np.empty(0, np.float32), 0
         for start, stop in spans:
             while offset + len(held) < stop:
@@ -59,6 +61,24 @@ class Tape:
                 held = np.concatenate([held[passed:], _columns(block)[channel]])
                 offset += passed
             yield held[start - offset : stop - offset]
+
+    def take_decode_seconds(self) -> float:
+        """Time that decoding has taken since this was last asked."""
+        seconds, self._decode_seconds = self._decode_seconds, 0.0
+        return seconds
+
+    def _decoded(self) -> Iterator[Signal]:
+        blocks, last = iter(self._blocks()), False
+        while not last:
+            started = time.perf_counter()
+            try:
+                block = next(blocks, None)
+            finally:
+                self._decode_seconds += time.perf_counter() - started
+            if block is None:
+                last = True
+            else:
+                yield block
 
 
 def _columns(block: Signal) -> list[Signal]:

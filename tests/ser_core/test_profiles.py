@@ -79,7 +79,7 @@ def test_the_earlier_windows_say_what_is_normal_for_the_later_ones() -> None:
     # Twelve seconds hold windows at 0, 1.5, ... 9; those that end before a window begins count,
     # each for the half of it that is new, and one counts as a whole recording.
     assert network.counts[:7] == [0.0] * 7
-    assert network.counts[7:] == pytest.approx([0, 0, 1, 1, 1.5, 2, 2.5], abs=0.01)
+    assert network.counts[7:] == pytest.approx([1, 1, 1.5, 2, 2.5], abs=0.01)
     expected = listener.predict(sound, 16_000, profile=listener.profile((sound[:48_000], 16_000)))
     assert adapted.segments[2].probabilities == pytest.approx(expected.segments[2].probabilities)
     assert [segment.emotion for segment in adapted.segments[:2]] == [
@@ -97,7 +97,7 @@ def test_what_is_known_of_the_voice_already_is_added_to() -> None:
     known = listener.profile((LOUD, 16_000), (QUIET, 16_000))
     network.counts.clear()
     listener.predict(voice(6.0), 16_000, profile=known, adapt=True)
-    assert network.counts == pytest.approx([2, 2, 2, 2, 2, 3])
+    assert network.counts == pytest.approx([2, 2, 2, 3])
 
 
 def test_one_window_has_none_before_it_and_is_judged_once() -> None:
@@ -121,7 +121,7 @@ def test_each_channel_adapts_to_its_own_voice() -> None:
     network = fakes.Listener()
     answers = fakes.listener(network).predict_channels(call, 16_000, adapt=True)
     assert len(answers) == 2
-    assert network.counts == pytest.approx([0, 0, 0, 0, 0, 1] * 2)
+    assert network.counts == pytest.approx([0, 0, 0, 1] * 2)
 
 
 def test_marked_parts_do_not_adapt_as_they_serve_each_other() -> None:
@@ -134,6 +134,18 @@ def test_a_speaker_of_one_part_has_no_other() -> None:
     spans = [Span(0, 2, "A"), Span(2, 4), Span(4, 6)]
     fakes.listener(network).predict(voice(6.0), 16_000, spans=spans)
     assert network.counts == [0.0] * 3
+
+
+def test_only_parts_whose_speaker_has_others_are_judged_twice() -> None:
+    network = fakes.Listener()
+    listener = fakes.listener(network)
+    sound = np.concatenate([LOUD, QUIET, LOUD])
+    spans = [Span(0, 2, "A"), Span(2, 4, "B"), Span(4, 6, "A")]
+    prediction = listener.predict(sound, 16_000, spans=spans)
+    assert network.counts == [0.0, 0.0, 0.0, 1.0, 1.0]
+    alone = listener.predict(sound, 16_000, spans=[Span(2, 4, "B")])
+    assert prediction.segments[1].probabilities == alone.segments[0].probabilities
+    assert prediction.model_seconds > 0
 
 
 def test_a_model_that_knows_no_profiles_refuses_them() -> None:
