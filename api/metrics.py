@@ -67,11 +67,16 @@ class Metrics:
         self.workers.set(0)
         self.starts = Counter("ser_worker_starts", "Workers started", **given)
         self.starts.inc()
+        self._refused: dict[tuple[str, int], Any] = {}
 
     def refused(self, name: str, status: int) -> None:
         """Count a refusal that the app did not see."""
-        self.requests.labels("other", "none", str(status)).inc()
-        self.refusals.labels(name).inc()
+        # Looked up once: this is called where time is short.
+        if (name, status) not in self._refused:
+            request = self.requests.labels("other", "none", str(status))
+            self._refused[name, status] = (request, self.refusals.labels(name))
+        for counter in self._refused[name, status]:
+            counter.inc()
 
     def text(self) -> bytes:
         """The metrics of all workers in Prometheus's format."""
@@ -107,17 +112,15 @@ def ready(app: Flask) -> None:
     counted.workers.set(1)
 
 
-def judged(prediction: Prediction, seconds: float) -> None:
-    """Count a recording that was judged, in so many seconds."""
+def judged(prediction: Prediction) -> None:
+    """Count a recording that was judged."""
     counted = _metrics()
     model = prediction.model
     counted.audio.inc(prediction.duration)
     counted.predictions.labels(model, prediction.emotion, str(prediction.uncertain).lower()).inc()
     counted.confidence.labels(model).observe(prediction.confidence)
-    in_model = prediction.model_seconds
-    counted.parts.labels("model").observe(in_model)
-    # Several interpreters may work at once: their time together can be more than the clock's.
-    counted.parts.labels("decode").observe(max(0.0, seconds - in_model))
+    counted.parts.labels("model").observe(prediction.model_seconds)
+    counted.parts.labels("decode").observe(prediction.decode_seconds)
 
 
 def _metrics() -> Metrics:

@@ -1,6 +1,5 @@
 """POST /predict: audio in, emotion out."""
 
-import time
 from typing import Any
 
 from flask import Blueprint, Response, jsonify
@@ -37,7 +36,6 @@ def _judge(recording: Upload, options: Options) -> dict[str, Any]:
 
 
 def _whole(recording: Upload, options: Options) -> dict[str, Any]:
-    started = time.perf_counter()
     prediction = options.recognizer.predict(
         recording.file,
         limits=options.limits,
@@ -46,7 +44,7 @@ def _whole(recording: Upload, options: Options) -> dict[str, Any]:
         explained=options.explain,
         adapt=options.adapt,
     )
-    judged(prediction, time.perf_counter() - started)
+    judged(prediction)
     answer = _answer(prediction, options)
     if options.wants_profile:
         answer["profile"] = _token(prediction, options)
@@ -55,17 +53,15 @@ def _whole(recording: Upload, options: Options) -> dict[str, Any]:
 
 def _split(recording: Upload, options: Options) -> dict[str, Any]:
     """Each channel's answer, or why it has none; what all share stands beside them."""
-    started = time.perf_counter()
     predictions = options.recognizer.predict_channels(
         recording.file, limits=options.limits, adapt=options.adapt
     )
-    seconds = (time.perf_counter() - started) / len(predictions)
     channels = []
     for number, prediction in enumerate(predictions):
         if isinstance(prediction, AudioError):
             channels.append({"channel": number, "error": of_audio(prediction).to_dict()})
             continue
-        judged(prediction, seconds)
+        judged(prediction)
         channels.append({"channel": number, **_answer(prediction, options)})
     return {"channels": channels}
 

@@ -8,16 +8,14 @@ import socket
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import psutil
-from werkzeug.datastructures import FileStorage
-from werkzeug.test import encode_multipart
 
 ROOT = Path(__file__).parents[2]
 COMMAND = (
@@ -41,11 +39,19 @@ class Answer:
 
 def form(*files: tuple[str, str, bytes], **fields: str) -> tuple[bytes, str]:
     """A multipart body and its type; files as `(field, filename, content)`."""
-    values: dict[str, Any] = dict(fields)
-    for field, filename, content in files:
-        values.setdefault(field, []).append(FileStorage(BytesIO(content), filename))
-    boundary, body = encode_multipart(values)
-    return body, f"multipart/form-data; boundary={boundary}"
+    boundary = uuid.uuid4().hex
+    parts = [
+        (f'name="{field}"; filename="{filename}"\r\nContent-Type: audio/any', content)
+        for field, filename, content in files
+    ]
+    parts += [(f'name="{field}"', value.encode()) for field, value in fields.items()]
+    body = b"".join(
+        f"--{boundary}\r\nContent-Disposition: form-data; {head}\r\n\r\n".encode()
+        + content
+        + b"\r\n"
+        for head, content in parts
+    )
+    return body + f"--{boundary}--\r\n".encode(), f"multipart/form-data; boundary={boundary}"
 
 
 def padded(wav: bytes, size: int) -> bytes:
