@@ -15,6 +15,8 @@ MAX_HEAD = 64 * 1024
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([^\r\n]*)")
 _CODING = re.compile(rb"\r\ntransfer-encoding:[^\r\n]*chunked")
 _EXPECT = re.compile(rb"\r\nexpect:[ \t]*100-continue")
+_PLAIN_START = re.compile(rb"post [!-~]+ http/1\.1\r\n")
+_NOT_PLAIN = re.compile(rb"transfer-encoding|\r\n(connection|expect|upgrade):|\r\n[ \t]|[^\r]\n")
 _FRAMING_ALLOWANCE = 64 * 1024
 _MAX_LINE = 8 * 1024
 
@@ -40,6 +42,8 @@ class Arrival:
         """The client has stopped sending."""
         self.head: bytes | None = None
         """The line and the headers, once they are there."""
+        self.discarded = False
+        """It is not wanted: what comes of its body is thrown away."""
         self._max_body = max_body
         self._pieces: deque[bytes] = deque()
         self._start = bytearray()
@@ -58,8 +62,11 @@ class Arrival:
 
     def feed(self, data: bytes) -> None:
         """Take what came in."""
-        self._pieces.append(data)
         self.received += len(data)
+        if self.discarded:
+            self._discard(data)
+            return
+        self._pieces.append(data)
         if self.complete:
             return
         if self.head is None:
@@ -82,6 +89,36 @@ class Arrival:
     def clear(self) -> None:
         """Free the bytes."""
         self._pieces.clear()
+
+    @property
+    def plain(self) -> bool:
+        """Where it ends is beyond doubt, for every proxy as well, and its connection is kept open.
+
+        A POST with one Content-Length, nothing about connections or codings, no odd line breaks.
+        """
+        if self.head is None or self._chunks or self.too_large or self._left < 0:
+            return False
+        lower = self.head.lower()
+        lengths = _LENGTH.findall(lower)
+        return (
+            len(lengths) == 1
+            and lower.count(b"content-length") == 1
+            and lengths[0].isdigit()
+            and bool(_PLAIN_START.match(lower))
+            and not _NOT_PLAIN.search(lower)
+        )
+
+    def discard(self) -> None:
+        """Throw its body away, what has come and what will; only of a plain one."""
+        self.discarded = True
+        self._pieces.clear()
+
+    def _discard(self, data: bytes) -> None:
+        self._left -= len(data)
+        self.complete = self._left <= 0
+        if self._left < 0:
+            self._pieces.append(data[self._left :])
+            self._left = 0
 
     def read(self, size: int | None = None, read_ahead: int | None = None) -> bytes:
         """So many bytes, fewer only where the client stopped; None: what is at hand, not nothing.

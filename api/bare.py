@@ -4,13 +4,19 @@ gunicorn's own would be pages of HTML that quote what was sent.
 """
 
 import json
+import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from email.utils import formatdate
 from http import HTTPStatus
 
 from gunicorn.http import errors
 
-from api.problems import REQUEST_ID, Problem, about_blank
+from api.headers import sharing
+from api.problems import REQUEST_ID, SANE_ID, Problem, about_blank
+
+_SENT_ID = re.compile(rb"\r\nx-request-id:[ \t]*([^\r\n]*?)[ \t]*\r\n", re.IGNORECASE)
+_ORIGIN = re.compile(rb"\r\norigin:[ \t]*([^\r\n]*?)[ \t]*\r\n", re.IGNORECASE)
 
 _STATUSES: Mapping[type[Exception], HTTPStatus] = {
     errors.LimitRequestLine: HTTPStatus.REQUEST_URI_TOO_LONG,
@@ -36,9 +42,24 @@ def of_error(error: Exception) -> tuple[Problem | HTTPStatus, bool]:
     return Problem("malformed-request", "What came in is not a request by HTTP/1.1."), True
 
 
-def answer(problem: Problem | HTTPStatus) -> tuple[str, bytes]:
-    """An id for the request, and the bytes of an answer after which the connection closes."""
-    identity = uuid.uuid4().hex
+def answer(
+    problem: Problem | HTTPStatus,
+    head: bytes = b"",
+    origins: Collection[str] = (),
+    *,
+    keep: bool = False,
+) -> tuple[str, bytes]:
+    """An id for the request, and the bytes of the answer to it.
+
+    Args:
+        problem: what is wrong.
+        head: the request's line and headers, where they came in.
+        origins: whose pages may read the answer.
+        keep: the connection stays open; else it closes after this.
+    """
+    identity = _sent(_SENT_ID, head)
+    if not SANE_ID.fullmatch(identity):
+        identity = uuid.uuid4().hex
     if isinstance(problem, Problem):
         members, extra = problem.to_dict(identity), problem.headers
     else:
@@ -47,10 +68,18 @@ def answer(problem: Problem | HTTPStatus) -> tuple[str, bytes]:
     headers = {
         "Content-Type": "application/problem+json",
         "Content-Length": str(len(body)),
-        "Connection": "close",
+        "Date": formatdate(usegmt=True),
+        "Connection": "keep-alive" if keep else "close",
+        "X-Content-Type-Options": "nosniff",
         REQUEST_ID: identity,
+        **sharing(_sent(_ORIGIN, head), origins),
         **extra,
     }
-    head = f"HTTP/1.1 {members['status']} {HTTPStatus(members['status']).phrase}\r\n"
-    head += "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-    return identity, f"{head}\r\n".encode("latin-1") + body
+    lines = [f"HTTP/1.1 {members['status']} {HTTPStatus(members['status']).phrase}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    return identity, "\r\n".join([*lines, "", ""]).encode("latin-1") + body
+
+
+def _sent(header: re.Pattern[bytes], head: bytes) -> str:
+    found = header.search(head)
+    return found[1].decode("latin-1") if found else ""

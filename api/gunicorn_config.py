@@ -67,6 +67,9 @@ def child_exit(server: Any, worker: Any) -> None:
     """Stop counting what a worker that is gone had in its hands."""
     from prometheus_client import multiprocess  # noqa: PLC0415 (it needs the folder)
 
+    from api.worker import CROWD  # noqa: PLC0415 (the settings above are for it as well)
+
+    CROWD.leave(worker.age)
     multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
 
 

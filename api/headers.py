@@ -1,9 +1,14 @@
 """Headers that tell browsers what they may do with the answers."""
 
+import re
+from collections.abc import Collection
+
 from flask import Flask, Response, current_app, request
 
 _PERMISSIONS = "microphone=(self), camera=(), geolocation=(), payment=(), usb=()"
 _EXPOSED = "X-Request-ID, Retry-After"
+_LOCAL = re.compile(r"(localhost|[\w.-]+\.localhost|127(\.\d+){3}|\[::1\])(:\d+)?", re.IGNORECASE)
+"""Hosts that browsers trust without TLS (W3C Secure Contexts, 3.1)."""
 _PREFLIGHT = {
     "Access-Control-Allow-Methods": "GET, POST",
     "Access-Control-Allow-Headers": "Authorization, Content-Type, X-API-Key, X-Request-ID",
@@ -23,7 +28,8 @@ def _preflight() -> Response | None:
     if request.method != "OPTIONS" or "Access-Control-Request-Method" not in request.headers:
         return None
     response = Response(status=204)
-    if _allowed():
+    origins = current_app.config["SETTINGS"].cors_origins
+    if sharing(request.headers.get("Origin", ""), origins):
         response.headers.update(_PREFLIGHT)
     return response
 
@@ -31,7 +37,9 @@ def _preflight() -> Response | None:
 def _secure(response: Response) -> Response:
     headers = response.headers
     headers["Permissions-Policy"] = _PERMISSIONS
-    headers["Cross-Origin-Opener-Policy"] = "same-origin"
+    if request.is_secure or _LOCAL.fullmatch(request.host):
+        # Elsewhere browsers ignore it, and write so into their console.
+        headers["Cross-Origin-Opener-Policy"] = "same-origin"
     if current_app.config["SETTINGS"].frame_ancestors == "'none'":
         headers["X-Frame-Options"] = "DENY"  # for browsers that know no frame-ancestors
     if request.is_secure:
@@ -40,15 +48,14 @@ def _secure(response: Response) -> Response:
 
 
 def _share(response: Response) -> Response:
-    if current_app.config["SETTINGS"].cors_origins:
+    if origins := current_app.config["SETTINGS"].cors_origins:
         response.vary.add("Origin")
-        if _allowed():
-            response.headers["Access-Control-Allow-Origin"] = request.headers["Origin"]
-            response.headers["Access-Control-Expose-Headers"] = _EXPOSED
+        response.headers.update(sharing(request.headers.get("Origin", ""), origins))
     return response
 
 
-def _allowed() -> bool:
-    origins = current_app.config["SETTINGS"].cors_origins
-    origin = request.headers.get("Origin")
-    return origin is not None and ("*" in origins or origin in origins)
+def sharing(origin: str, origins: Collection[str]) -> dict[str, str]:
+    """What lets a page of that origin read an answer, if it is one of those that may."""
+    if not origin or ("*" not in origins and origin not in origins):
+        return {}
+    return {"Access-Control-Allow-Origin": origin, "Access-Control-Expose-Headers": _EXPOSED}

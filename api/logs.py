@@ -21,16 +21,20 @@ def _start() -> None:
 
 
 def _log(response: Response) -> Response:
-    line = {
-        "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
-        "method": request.method,
+    write(
+        method=request.method,
         # The route, not the path: a client can write what it likes into a path.
-        "route": request.url_rule.rule if request.url_rule else None,
-        "status": response.status_code,
-        "seconds": round(time.perf_counter() - g.started, 4),
-        "request_id": request_id(),
-    }
+        route=request.url_rule.rule if request.url_rule else None,
+        status=response.status_code,
+        seconds=round(time.perf_counter() - g.started, 4),
+        request_id=request_id(),
+    )
+    return response
+
+
+def write(**members: str | float | None) -> None:
+    """One line about one request."""
+    line = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), **members}
     # In one write, so that the lines of two threads never mix.
     sys.stdout.write(json.dumps(line) + "\n")
     sys.stdout.flush()
-    return response

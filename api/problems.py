@@ -17,7 +17,8 @@ blueprint = Blueprint("problems", __name__)
 log = logging.getLogger(__name__)
 
 REQUEST_ID = "X-Request-ID"
-_SANE_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
+SANE_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
+"""Ids of requests that are taken from clients."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,7 @@ def request_id() -> str:
     """The id of the request at hand: the client's if it is sane, else one made here."""
     if "request_id" not in g:
         sent = request.headers.get(REQUEST_ID, "")
-        g.request_id = sent if _SANE_ID.fullmatch(sent) else uuid.uuid4().hex
+        g.request_id = sent if SANE_ID.fullmatch(sent) else uuid.uuid4().hex
     identity: str = g.request_id
     return identity
 

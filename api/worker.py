@@ -3,9 +3,9 @@
 gthread gives a connection a thread before its request has come in, so as many slow clients as
 there are threads stop everybody else, and a full thread pool lets requests queue where no one
 sees them. Here one loop reads all requests as they come in, within bounds of time and memory. A
-thread gets a request once it is there as a whole; beyond `SER_MAX_IN_FLIGHT` of them the
-app refuses at once. What is not a POST has threads of its own, so that health, metrics and
-refusals never wait for predictions.
+thread gets a request once it is there as a whole; beyond `SER_MAX_IN_FLIGHT` of them the loop
+refuses at once, by the head of the request alone. What is not a POST has threads of its own, so
+that health and metrics never wait for predictions.
 """
 
 import contextlib
@@ -17,7 +17,6 @@ import socket
 import struct
 import time
 from concurrent import futures
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -25,70 +24,36 @@ from gunicorn.http import get_parser
 from gunicorn.http.errors import ParseException
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
-from api import bare, overload
+from api import bare, logs, overload
 from api.arrival import Arrival
+from api.connections import Incoming, Job, Lingering, cork, send
+from api.crowd import Crowd
 from api.settings import Settings
 from api.upload import FORM_ALLOWANCE
 
 LIGHT_THREADS = 2
-"""Threads for what needs no model: refusals, health, metrics, the page."""
-
-MOST_LIGHT_JOBS = 8
-"""Refusals and the like that wait for those threads; refusals beyond them are made by the loop."""
+"""Threads for what needs no model: health, metrics, the page."""
 
 TICK = 0.25
 """Seconds between two looks at the clock."""
 
+YIELD = 0.002
+"""Seconds for which a worker leaves new connections to others that have fewer."""
+
 STOPPING = mmap.mmap(-1, 1)
 """Shared by all processes: 1 once the whole service stops, and not only some of its workers."""
+
+CROWD = Crowd()
+"""Connections of every worker, shared by all processes."""
 
 _RECEIVE = 256 * 1024
 _SEND_SECONDS = 10
 _LINGER_SECONDS = 2.0
 _REFUSED_LINGER_SECONDS = 5.0
-_LINGER_BYTES = 200_000_000
 _STOP_IDLE_SECONDS = 2.0
 _RESCUE_SECONDS = 5.0
 # EINVAL: another worker has shut the listener.
 _HARMLESS = {errno.EAGAIN, errno.EWOULDBLOCK, errno.ECONNABORTED, errno.EINTR, errno.EINVAL}
-
-
-@dataclass(eq=False)
-class _Incoming:
-    """A connection that waits for a request, or for the rest of one."""
-
-    conn: Any
-    arrival: Arrival
-    last: float
-    """When something last came in."""
-    started: float
-    """When the first bytes of this request came in; before that, when the wait began."""
-    told_to_continue: bool = False
-
-
-@dataclass(eq=False)
-class _Job:
-    """A request that a thread works on, or soon will."""
-
-    conn: Any
-    arrival: Arrival
-    refusal: str | None
-    heavy: bool
-    came: float = field(default_factory=time.monotonic)
-    started: float | None = None
-
-
-@dataclass(eq=False)
-class _Lingering:
-    """A connection that is answered and closed on our side.
-
-    Its client may still send: closing before it has all been read would reset the connection, and
-    the client would lose the answer (RFC 9112, 9.6).
-    """
-
-    conn: Any
-    until: float
-    left: int = field(default=_LINGER_BYTES)
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]
@@ -97,14 +62,17 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._settings = Settings.from_environment()
-        self._incoming: dict[Any, _Incoming] = {}
-        self._lingering: dict[Any, _Lingering] = {}
-        self._jobs: set[_Job] = set()
+        self._incoming: dict[Any, Incoming] = {}
+        self._lingering: dict[Any, Lingering] = {}
+        self._jobs: set[Job] = set()
         self._in_flight = 0
         self._held = 0
         self._ticked = 0.0
         self._stopping_since: float | None = None
         self._rescue_since: float | None = None
+        self._yields_until = 0.0
+        # Large blocks of memory come from the system anew each time, so this one stays.
+        self._buffer = memoryview(bytearray(_RECEIVE))
 
     @classmethod
     def check_config(cls, cfg: Any, log: Any) -> None:
@@ -114,12 +82,23 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def init_process(self) -> None:
         self._light = futures.ThreadPoolExecutor(LIGHT_THREADS, "light")
+        CROWD.join(self.age)
         super().init_process()
 
     # What comes in
 
     def accept(self, listener: socket.socket) -> None:
-        self._accept(listener)
+        # All workers wake up for a connection, and the quickest would get every one of a few
+        # clients that keep theirs: who has more than another leaves it to that one for a moment.
+        now = time.monotonic()
+        has_waited = 0 <= now - self._yields_until < YIELD
+        if not has_waited and CROWD.is_fuller(self.age):
+            self._yields_until = now + YIELD
+            self.set_accept_enabled(False)
+            return
+        self._yields_until = 0.0
+        if self._accept(listener):
+            CROWD.set(self.age, self.nr_conns)
 
     def _accept(self, listener: socket.socket) -> bool:
         try:
@@ -136,9 +115,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         return True
 
     def set_accept_enabled(self, enabled: bool) -> None:
-        super().set_accept_enabled(enabled)
+        super().set_accept_enabled(enabled and time.monotonic() >= self._yields_until)
         if not self.alive and self._stopping_since is None:
             self._stopping_since = time.monotonic()
+            CROWD.leave(self.age)
             # Those who reached the queue of the kernel before the stop would else be cut off.
             for listener in self.sockets:
                 listener.setblocking(False)
@@ -153,7 +133,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         """Wait for a connection's next request, of which some may be here already."""
         now = time.monotonic()
         arrival = Arrival(self._settings.max_bytes + FORM_ALLOWANCE)
-        incoming = self._incoming[conn] = _Incoming(conn, arrival, now, now)
+        incoming = self._incoming[conn] = Incoming(conn, arrival, now, now)
         conn.sock.setblocking(False)
         self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._receive, incoming))
         if first:
@@ -161,11 +141,11 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         else:
             self._receive(incoming, conn.sock)
 
-    def _receive(self, incoming: _Incoming, sock: Any) -> None:
+    def _receive(self, incoming: Incoming, sock: Any) -> None:
         if self._incoming.get(incoming.conn) is not incoming:
             return  # closed by an event of the same turn
         try:
-            data = sock.recv(_RECEIVE)
+            data = bytes(self._buffer[: sock.recv_into(self._buffer)])
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
@@ -173,52 +153,62 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             return
         if data:
             self._take(incoming, data)
-        elif incoming.arrival.received:
+        elif incoming.arrival.received and not incoming.refused:
             incoming.arrival.end()
             self._hand_over(incoming)
         else:
             self._drop(incoming)
 
-    def _take(self, incoming: _Incoming, data: bytes) -> None:
+    def _take(self, incoming: Incoming, data: bytes) -> None:
         arrival = incoming.arrival
         incoming.last = time.monotonic()
         if not arrival.received:
             incoming.started = incoming.last
         arrival.feed(data)
+        if incoming.refused:
+            if arrival.complete:
+                self._start_over(incoming)
+            return
         self._held += len(data)
         if arrival.complete:
             self._hand_over(incoming, "too-large" if arrival.too_large else None)
             return
+        if self._is_full_for(arrival):
+            self._refuse_here(incoming, "overloaded")
+            return
         if arrival.expects_continue and not incoming.told_to_continue:
             incoming.told_to_continue = True
-            _send(incoming.conn.sock, b"HTTP/1.1 100 Continue\r\n\r\n")
+            send(incoming.conn.sock, b"HTTP/1.1 100 Continue\r\n\r\n")
         while self._held > self._settings.max_buffered_bytes and self._refuse_oldest():
             pass
 
     def _refuse_oldest(self) -> bool:
         """Make room: of the requests that still come in, the first one has been slowest."""
-        started = [each for each in self._incoming.values() if each.arrival.received]
+        started = [
+            each for each in self._incoming.values() if each.arrival.received and not each.refused
+        ]
         if started:
             self._give_up(min(started, key=lambda each: each.started), "overloaded")
         return bool(started)
 
     # What is worked on
 
-    def _hand_over(self, incoming: _Incoming, refusal: str | None = None) -> None:
+    def _is_full_for(self, arrival: Arrival) -> bool:
+        return self._in_flight >= self._settings.max_in_flight and _is_heavy(arrival)
+
+    def _hand_over(self, incoming: Incoming, refusal: str | None = None) -> None:
         """Give a request to a thread, to be served, or refused for a reason."""
-        self._forget(incoming)
         conn, arrival = incoming.conn, incoming.arrival
+        heavy = refusal is None and _is_heavy(arrival)
+        if heavy and self._is_full_for(arrival):
+            self._refuse_here(incoming, "overloaded")
+            return
+        self._forget(incoming)
         if conn.parser is None:
             conn.parser = get_parser(self.cfg, conn.sock, conn.client)
         conn.parser.unreader = arrival
         conn.initialized = conn.data_ready = True
-        heavy = refusal is None and (arrival.head or b"").startswith(b"POST ")
-        if heavy and self._in_flight >= self._settings.max_in_flight:
-            heavy, refusal = False, "overloaded"
-            if len(self._jobs) - self._in_flight > MOST_LIGHT_JOBS:
-                self._refuse_here(incoming, refusal)
-                return
-        job = _Job(conn, arrival, refusal, heavy)
+        job = Job(conn, arrival, refusal, heavy)
         self._jobs.add(job)
         self._count(+heavy)
         done = (self.tpool if heavy else self._light).submit(self._serve, job)
@@ -229,7 +219,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             self._in_flight += more
             overload.on_in_flight(self._in_flight)
 
-    def _serve(self, job: _Job) -> bool:
+    def _serve(self, job: Job) -> bool:
         """In a thread: parse and answer; whether the connection stays open."""
         job.started = time.monotonic()
         overload.REFUSAL.set(job.refusal)
@@ -241,7 +231,12 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         req._expected_100_continue = False  # the loop has said it
         if not conn.parser.unreader.whole:
             req.force_close()
-        return super().handle_request(req, conn)
+        # gunicorn sends head and body one by one, and each would wake the client.
+        cork(conn.sock, True)
+        try:
+            return super().handle_request(req, conn)
+        finally:
+            cork(conn.sock, False)
 
     def _keepalive_after(self, conn: Any, keepalive: Any) -> bool:
         """Leave out what the app did not read; gthread would close where that is much."""
@@ -263,9 +258,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             self.log.warning("request %s is malformed: %s", identity, type(exc).__name__)
         else:
             self.log.error("request %s failed", identity, exc_info=exc)
-        _send(client, answer)
+        send(client, answer)
 
-    def _finish(self, job: _Job, future: "futures.Future[bool]") -> None:
+    def _finish(self, job: Job, future: "futures.Future[bool]") -> None:
         self._jobs.discard(job)
         self._count(-job.heavy)
         self._held -= job.arrival.received
@@ -276,34 +271,67 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     # What goes
 
-    def _refuse_here(self, incoming: _Incoming, refusal: str) -> None:
-        """Refuse without the app: ten times cheaper, but the answer is a plain one."""
+    def _refuse_here(self, incoming: Incoming, refusal: str) -> None:
+        """Refuse without a thread and without the app, as soon as the head is known.
+
+        The connection stays open where it is clear what comes next on it: to make it anew would
+        cost more than the refusal.
+        """
+        arrival, settings = incoming.arrival, self._settings
         problem = overload.refusal(refusal)
+        keep = refusal == "overloaded" and self.alive and arrival.plain
+        head = arrival.head or b""
+        identity, answer = bare.answer(problem, head, settings.cors_origins, keep=keep)
+        keep &= send(incoming.conn.sock, answer)
         overload.on_bare_refusal(problem.name, problem.status)
-        self._held -= incoming.arrival.received
-        incoming.arrival.clear()
-        _send(incoming.conn.sock, bare.answer(problem)[1])
-        self._linger(incoming.conn, incoming.arrival)
-
-    def _give_up(self, incoming: _Incoming, refusal: str) -> None:
-        """Refuse a request that has not come in as a whole."""
-        if incoming.arrival.head is not None:
-            self._hand_over(incoming, refusal)
+        if settings.access_log:
+            method = "POST" if _is_heavy(arrival) else None
+            logs.write(
+                method=method, route=None, status=problem.status, seconds=0, request_id=identity
+            )
+        self._held -= arrival.received
+        if not keep:
+            self._forget(incoming)
+            arrival.clear()
+            self._linger(incoming.conn, arrival)
             return
-        self._forget(incoming)
-        self._refuse_here(incoming, refusal)
+        incoming.refused = True
+        arrival.discard()
+        if arrival.complete:
+            self._start_over(incoming)
 
-    def _forget(self, incoming: _Incoming) -> None:
+    def _start_over(self, incoming: Incoming) -> None:
+        """A refused request is through: wait for the next one on its connection."""
+        rest = incoming.arrival.take_buffered()
+        incoming.arrival = Arrival(self._settings.max_bytes + FORM_ALLOWANCE)
+        incoming.last = incoming.started = time.monotonic()
+        incoming.told_to_continue = incoming.refused = False
+        if rest:
+            self._take(incoming, rest)
+
+    def _give_up(self, incoming: Incoming, refusal: str) -> None:
+        """Refuse a request that has not come in as a whole."""
+        if incoming.refused:
+            self._drop(incoming)
+        elif incoming.arrival.head is not None:
+            self._hand_over(incoming, refusal)
+        else:
+            self._refuse_here(incoming, refusal)
+
+    def _forget(self, incoming: Incoming) -> None:
         del self._incoming[incoming.conn]
         self.poller.unregister(incoming.conn.sock)
 
-    def _drop(self, incoming: _Incoming) -> None:
+    def _drop(self, incoming: Incoming) -> None:
         self._forget(incoming)
-        self._held -= incoming.arrival.received
+        if not incoming.refused:
+            self._held -= incoming.arrival.received
         self._close(incoming.conn)
 
     def _close(self, conn: Any) -> None:
         self.nr_conns -= 1
+        if self._stopping_since is None:
+            CROWD.set(self.age, self.nr_conns)
         conn.close()
 
     def _linger(self, conn: Any, arrival: Arrival) -> None:
@@ -314,16 +342,16 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         except OSError:
             self._close(conn)
             return
-        lingering = _Lingering(conn, time.monotonic() + seconds)
+        lingering = Lingering(conn, time.monotonic() + seconds)
         self._lingering[conn] = lingering
         self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._discard, lingering))
         self._discard(lingering, conn.sock)
 
-    def _discard(self, lingering: _Lingering, sock: Any) -> None:
+    def _discard(self, lingering: Lingering, sock: Any) -> None:
         if lingering.conn not in self._lingering:
             return
         try:
-            count = len(sock.recv(_RECEIVE))
+            count = sock.recv_into(self._buffer)
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
@@ -332,7 +360,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         if not count or lingering.left <= 0:
             self._part(lingering)
 
-    def _part(self, lingering: _Lingering) -> None:
+    def _part(self, lingering: Lingering) -> None:
         del self._lingering[lingering.conn]
         self.poller.unregister(lingering.conn.sock)
         self._close(lingering.conn)
@@ -340,7 +368,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     # The clock
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
-        super().wait_for_and_dispatch_events(min(timeout, TICK))
+        yields = self._yields_until - time.monotonic()
+        super().wait_for_and_dispatch_events(min(timeout, yields if yields > 0 else TICK))
 
     def murder_pending(self) -> None:
         """Called by gthread's loop after each turn."""
@@ -355,7 +384,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self._make_room()
         self._watch(now)
 
-    def _check(self, incoming: _Incoming, now: float) -> None:
+    def _check(self, incoming: Incoming, now: float) -> None:
         settings = self._settings
         if not incoming.arrival.received:
             patience = self.cfg.keepalive
@@ -401,7 +430,6 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             os._exit(1)
 
 
-def _send(sock: Any, data: bytes) -> None:
-    """A few bytes to a client that has been sent nothing yet; whether it wants them is its own."""
-    with contextlib.suppress(OSError):
-        sock.send(data)
+def _is_heavy(arrival: Arrival) -> bool:
+    """Whether a model may have to work for it."""
+    return arrival.head is not None and arrival.head.startswith(b"POST ")
