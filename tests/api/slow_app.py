@@ -16,12 +16,17 @@ from tests.api.fakes import Network, recognizer
 
 
 class SlowNetwork(Network):
-    """Takes `SLOW_SECONDS` for each clip; hangs in C, once, if the file `HANG` is there."""
+    """Takes `SLOW_SECONDS` for each clip, and as long as there is the file `WAIT`.
+
+    Hangs in C, once, if there is the file `HANG`.
+    """
 
     def logits(
         self, windows: NDArray[np.float32], lengths: NDArray[np.int32]
     ) -> NDArray[np.float32]:
         time.sleep(float(os.environ.get("SLOW_SECONDS", "0")))
+        while Path(os.environ.get("WAIT", "nowhere")).exists():
+            time.sleep(0.01)
         hang = os.environ.get("HANG", "")
         if hang and Path(hang).exists():
             Path(hang).unlink()

@@ -41,6 +41,43 @@ def test_a_request_is_complete_with_its_last_byte_and_not_before(whole: bytes, s
     assert arrival.read(len(whole)) == whole
 
 
+@pytest.mark.parametrize("step", [1, 7, 10_000])
+def test_what_is_not_wanted_is_thrown_away_up_to_the_next_request(step: int) -> None:
+    head, body, following = with_length(5_000), bytes(5_000), b"GET / HTTP/1.1\r\n\r\n"
+    arrival = arrival_of(head + body[:100])
+    assert arrival.plain
+    arrival.discard()
+    rest = body[100:] + following
+    for at in range(0, len(rest), step):
+        assert arrival.complete == (at >= 4_900)
+        arrival.feed(rest[at : at + step])
+    assert arrival.complete
+    assert arrival.take_buffered() == following
+
+
+@pytest.mark.parametrize(
+    "whole",
+    [
+        b"GET / HTTP/1.1\r\n\r\n",
+        HEAD + b"\r\n",
+        with_length(5) + b"hello and more",
+        with_length(5).replace(b"1.1", b"1.0"),
+        with_length(5).replace(b"Host: x", b"Connection: close"),
+        with_length(5).replace(b"Host: x", b"Expect: 100-continue"),
+        with_length(5).replace(b"Host: x", b"Content-Length: 5"),
+        with_length(5).replace(b"Host: x", b"Content-Length : 7"),
+        with_length(5).replace(b"Host: x", b"Transfer-Encoding: gzip"),
+        with_length(5).replace(b"Host: x", b"x: y\nTransfer-Encoding: chunked"),
+        with_length(5).replace(b"Host: x", b"x: y\r\n folded"),
+        CHUNKED + b"0\r\n\r\n",
+    ],
+)
+def test_only_a_request_whose_end_is_beyond_doubt_is_plain(whole: bytes) -> None:
+    assert not arrival_of(whole).plain
+    assert arrival_of(with_length(5)).plain
+    assert arrival_of(with_length(5) + b"hello").plain
+
+
 def test_what_follows_a_request_is_left_for_the_next_one() -> None:
     arrival = arrival_of(with_length(2) + b"hiGET / HTTP/1.1\r\n\r\n")
     assert arrival.complete

@@ -184,6 +184,90 @@ def test_refusals_are_made_by_the_loop_where_there_are_many(tmp_path: Path) -> N
         assert 'ser_refusals_total{reason="overloaded"} 60.0' in counted
 
 
+def wait_until_in_flight(server: Server, count: int) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while f"ser_in_flight {count}.0".encode() not in server.get("/metrics").body:
+        assert time.monotonic() < deadline
+
+
+@contextlib.contextmanager
+def full(folder: Path, **environment: str) -> Iterator[tuple[Server, socket.socket]]:
+    """A service of one worker that takes one request, and a connection on which it has it; it is
+    answered once the file `wait` in the folder has gone."""
+    wait = folder / "wait"
+    limits = {"SER_WORKERS": "1", "SER_THREADS": "1", "SER_MAX_IN_FLIGHT": "1", "WAIT": str(wait)}
+    with serve(folder, SLOW, **limits, **environment) as server:
+        wait.touch()
+        try:
+            with connect(server, whole()) as working:
+                wait_until_in_flight(server, 1)
+                yield server, working
+        finally:
+            wait.unlink(missing_ok=True)
+
+
+def test_a_request_is_refused_by_its_head_and_its_connection_goes_on(tmp_path: Path) -> None:
+    large = padded(WAV, 1_000_000)
+    head, half = whole(large)[:-500_000], whole(large)[-500_000:]
+    with full(tmp_path) as (server, working), connect(server, head) as refused:
+        answer = receive(refused)  # half of its body has not been sent
+        assert (answer.status, answer.json["type"]) == (503, "/problems/overloaded")
+        assert (answer.headers["Retry-After"], answer.headers["Connection"]) == ("1", "keep-alive")
+        assert answer.headers["Date"].endswith("GMT")
+        refused.sendall(half + b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert receive(refused).json == {"status": "ok"}
+        (tmp_path / "wait").unlink()
+        assert receive(working).status == 200
+        wait_until_in_flight(server, 0)
+        refused.sendall(whole())
+        assert receive(refused).status == 200
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        HEAD + b"Connection: close\r\nContent-Length: 4\r\n\r\nRIFF",
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\n4\r\nRIFF\r\n0\r\n\r\n",
+        HEAD + b"Expect: 100-continue\r\nContent-Length: 400000\r\n\r\n",
+        HEAD.replace(b"1.1", b"1.0") + b"Content-Length: 4\r\n\r\nRIFF",
+        HEAD + b"Content-Length: 4\r\nContent-Length: 4\r\n\r\nRIFF",
+        whole() + whole(),
+    ],
+    ids=["asks to close", "chunks", "asks first", "HTTP/1.0", "two lengths", "pipelined"],
+)
+def test_a_refusal_closes_where_the_end_of_the_request_is_in_doubt(
+    busy: Server, head: bytes
+) -> None:
+    with connect(busy, head) as connection:
+        answer = receive(connection)
+        assert (answer.status, answer.headers["Connection"]) == (503, "close")
+        assert connection.recv(1) == b""
+
+
+def test_refusals_carry_the_request_s_id_and_may_be_read_by_pages(busy: Server) -> None:
+    sent = {"X-Request-ID": "mine-1", "Origin": "https://example.org"}
+    answer = busy.request("POST", "/predict", WAV, sent)
+    assert answer.status == 503
+    assert answer.json["request_id"] == answer.headers["X-Request-ID"] == "mine-1"
+    assert answer.headers["Access-Control-Allow-Origin"] == "https://example.org"
+    assert "Retry-After" in answer.headers["Access-Control-Expose-Headers"]
+    strange = {"X-Request-ID": "two words", "Origin": "https://example.com"}
+    answer = busy.request("POST", "/predict", WAV, strange)
+    assert len(answer.headers["X-Request-ID"]) == 32
+    assert "Access-Control-Allow-Origin" not in answer.headers
+
+
+@pytest.fixture(scope="module")
+def busy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A service that is busy with one request for as long as it is tested."""
+    folder = tmp_path_factory.mktemp("busy")
+    with full(folder, SER_REQUEST_TIMEOUT="1000", SER_CORS_ORIGINS="https://example.org") as (
+        server,
+        _,
+    ):
+        yield server
+
+
 def test_a_refused_request_leaves_its_connection_in_order(hasty: Server) -> None:
     large = padded(WAV, 1_000_000)
     wrong = b"POST /nowhere HTTP/1.1\r\nHost: x\r\n"
