@@ -5,6 +5,7 @@ prediction = Client("http://localhost:8000").predict("clip.wav")
 prediction.emotion, prediction.confidence
 """
 
+import contextlib
 import http.client
 import json
 import os
@@ -20,14 +21,13 @@ from urllib.parse import urlsplit
 
 Recording = bytes | str | os.PathLike[str] | BinaryIO
 """An audio file's bytes, its path, or the open file."""
-
 RETRIED = {429, 502, 503, 504}
 """Statuses that pass: too often, too much at once, or a proxy without a service behind it."""
 
 
 @dataclass(frozen=True)
 class Segment:
-    """A part of a recording; without speech it has no emotion."""
+    """A part of a recording, in seconds; without speech it has no emotion."""
 
     start: float
     end: float
@@ -37,49 +37,34 @@ class Segment:
     speech: bool = True
     speaker: str | None = None
 
-    @classmethod
-    def of(cls, answer: Mapping[str, Any]) -> "Segment":
-        """A segment of an answer; what a later service may say beside it is left out."""
-        known = {each.name for each in fields(cls)}
-        return cls(**{name: value for name, value in answer.items() if name in known})
-
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a recording sounds like."""
+    """What a recording sounds like; `answer` is everything that the service said."""
 
     emotion: str
     confidence: float
     uncertain: bool
     probabilities: Mapping[str, float]
     duration: float
-    segments: tuple[Segment, ...]
-    profile: str | None
-    """The speaker's, for the next request; only if it was asked for."""
-    answer: Mapping[str, Any] = field(repr=False)
-    """Everything that the service said."""
+    segments: tuple[Segment, ...] = ()
+    profile: str | None = None
+    answer: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, answer: Mapping[str, Any]) -> "Prediction":
-        """What an answer of the service says."""
-        names = ("emotion", "confidence", "uncertain", "probabilities", "duration")
-        return cls(
-            **{name: answer[name] for name in names},
-            segments=tuple(Segment.of(each) for each in answer.get("segments", ())),
-            profile=answer.get("profile"),
-            answer=answer,
-        )
+        """What an answer says; what this client does not know stays in `answer`."""
+        segments = tuple(Segment(**_known(Segment, each)) for each in answer.get("segments", ()))
+        return cls(**{**_known(cls, answer), "segments": segments, "answer": answer})
 
 
 class ServiceError(Exception):
-    """The service refused, or failed; it says why by RFC 9457."""
+    """The service refused, or failed; it says why by RFC 9457: `kind` is such as `silent`."""
 
     def __init__(self, status: int, problem: Mapping[str, Any]) -> None:
-        self.status = status
+        self.status, self.problem = status, problem
         self.kind = str(problem.get("type", "about:blank")).rpartition("/")[2]
-        """The kind of problem, such as `silent` or `overloaded`."""
         self.request_id: str | None = problem.get("request_id")
-        self.problem = problem
         title, detail = problem.get("title", "No answer of the service"), problem.get("detail", "")
         super().__init__(f"{title} ({status}). {detail}".strip())
 
@@ -87,11 +72,8 @@ class ServiceError(Exception):
 class Client:
     """One connection to a service, kept open; each thread wants its own client.
 
-    Args:
-        url: where the service is; it may be below a path.
-        key: one of the service's keys, if it asks for one.
-        timeout: seconds to wait for the network.
-        patience: seconds to go on trying while the service is away or has too much to do.
+    `url` may be below a path, `key` is one of the service's, `timeout` the seconds to wait for the
+    network, `patience` those to go on trying while the service is away or has too much to do.
     """
 
     def __init__(
@@ -100,13 +82,11 @@ class Client:
         place = urlsplit(url)
         if place.scheme not in {"http", "https"} or place.hostname is None:
             raise ValueError(f"no address of a service: {url!r}")
-        kind = (
-            http.client.HTTPSConnection if place.scheme == "https" else http.client.HTTPConnection
-        )
+        tls = place.scheme == "https"
+        kind = http.client.HTTPSConnection if tls else http.client.HTTPConnection
         self._connection = kind(place.hostname, place.port, timeout=timeout)
-        self._path = place.path.rstrip("/")
+        self._path, self._patience = place.path.rstrip("/"), patience
         self._headers = {"Authorization": f"Bearer {key}"} if key else {}
-        self._patience = patience
 
     def __enter__(self) -> "Client":
         return self
@@ -140,18 +120,17 @@ class Client:
             ServiceError: the service refuses the recording, or has no time within `patience`.
             OSError: the service cannot be reached within `patience`.
         """
-        values: dict[str, str | int | bool] = dict(parameters)
         if profile:
-            values["profile"] = profile
+            parameters["profile"] = profile
         if segments:
-            values["segments"] = json.dumps([dict(each) for each in segments])
-        return Prediction.of(self._predict(recording, references, values))
+            parameters["segments"] = json.dumps([dict(each) for each in segments])
+        return Prediction.of(self._post(recording, references, parameters))
 
     def predict_channels(
         self, recording: Recording, **parameters: str | int | bool
-    ) -> "list[Prediction | ServiceError]":
+    ) -> list[Prediction | ServiceError]:
         """What each channel expresses, or why that cannot be said; otherwise as `predict`."""
-        answer = self._predict(recording, (), {**parameters, "channels": "split"})
+        answer = self._post(recording, (), {**parameters, "channels": "split"})
         return [
             ServiceError(each["error"]["status"], each["error"])
             if "error" in each
@@ -161,18 +140,23 @@ class Client:
 
     def models(self) -> list[dict[str, Any]]:
         """The models that the service has, the default one first."""
-        models: list[dict[str, Any]] = self.request("GET", "/models")["models"]
-        return models
+        return list(self.request("GET", "/models")["models"])
 
-    def _predict(
-        self,
-        recording: Recording,
-        references: Sequence[Recording],
-        values: Mapping[str, str | int | bool],
+    def _post(
+        self, recording: Recording, references: Sequence[Recording], values: Mapping[str, Any]
     ) -> Any:
-        files = [("file", recording), *(("reference", each) for each in references)]
-        body, media_type = _form({name: _text(each) for name, each in values.items()}, files)
-        return self.request("POST", "/predict", body, {"Content-Type": media_type})
+        """A form (RFC 7578) with the recordings and the parameters."""
+        boundary = uuid.uuid4().hex
+        start = f'--{boundary}\r\nContent-Disposition: form-data; name="'
+        parts = [
+            f'{start}{name}"\r\n\r\n{_text(value)}\r\n'.encode() for name, value in values.items()
+        ]
+        for name, each in [("file", recording), *(("reference", each) for each in references)]:
+            head = f'{start}{name}"; filename="recording"\r\nContent-Type: application/octet-stream'
+            parts += [f"{head}\r\n\r\n".encode(), _bytes(each), b"\r\n"]
+        body = b"".join([*parts, f"--{boundary}--\r\n".encode()])
+        kind = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
+        return self.request("POST", "/predict", body, kind)
 
     def request(
         self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None
@@ -201,28 +185,18 @@ class Client:
             attempt += 1
 
 
+def _known(cls: type, answer: Mapping[str, Any]) -> dict[str, Any]:
+    return {each.name: answer[each.name] for each in fields(cls) if each.name in answer}
+
+
 def _text(value: str | int | bool) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _form(values: Mapping[str, str], files: Sequence[tuple[str, Recording]]) -> tuple[bytes, str]:
-    """A multipart body and its type (RFC 7578)."""
-    boundary = uuid.uuid4().hex
-    start = f'--{boundary}\r\nContent-Disposition: form-data; name="'
-    parts = [f'{start}{name}"\r\n\r\n{value}\r\n'.encode() for name, value in values.items()]
-    for name, recording in files:
-        head = f'{start}{name}"; filename="recording"\r\nContent-Type: application/octet-stream'
-        parts += [f"{head}\r\n\r\n".encode(), _bytes(recording), b"\r\n"]
-    body = b"".join([*parts, f"--{boundary}--\r\n".encode()])
-    return body, f"multipart/form-data; boundary={boundary}"
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _bytes(recording: Recording) -> bytes:
-    if isinstance(recording, bytes):
-        return recording
     if isinstance(recording, str | os.PathLike):
         return Path(recording).read_bytes()
-    return recording.read()
+    return recording if isinstance(recording, bytes) else recording.read()
 
 
 def _seconds(header: str | None, otherwise: float) -> float:
@@ -237,8 +211,7 @@ def _seconds(header: str | None, otherwise: float) -> float:
 
 def _problem(content: bytes) -> Mapping[str, Any]:
     """What an error says; a proxy's page says nothing that a program could read."""
-    try:
-        problem = json.loads(content)
-    except ValueError:
-        return {}
-    return problem if isinstance(problem, dict) else {}
+    with contextlib.suppress(ValueError):
+        if isinstance(problem := json.loads(content), dict):
+            return problem
+    return {}
