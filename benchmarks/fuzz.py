@@ -6,7 +6,6 @@ Each must be decoded or refused with a named error, within 5 s. `--case N` runs 
 """
 
 import argparse
-import asyncio
 import multiprocessing
 import os
 import random
@@ -242,9 +241,9 @@ def live(count: int, first: int) -> tuple[bool, str]:
     with tempfile.TemporaryDirectory() as folder, running(service, Path(folder, "log")) as server:
         port = int(server.url.rpartition(":")[2])
         workers = {child.pid for child in psutil.Process(server.pid).children()}
-        asyncio.run(in_turn(Clients(port), iter([post("/predict", encode(voice(1.0)))] * 200), 4))
+        in_turn(Clients(port), iter([post("/predict", encode(voice(1.0)))] * 200), 4)
         before = server.memory().total
-        seen = asyncio.run(in_turn(Clients(port), requests(), 4))
+        seen = in_turn(Clients(port), requests(), 4)
         after = server.memory().total
         same = {child.pid for child in psutil.Process(server.pid).children()} == workers
     fine = (

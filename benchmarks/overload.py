@@ -6,7 +6,6 @@ as the service, so what they take it does not have.
 """
 
 import argparse
-import asyncio
 import signal
 import sys
 import tempfile
@@ -31,9 +30,9 @@ def port_of(server: Running) -> int:
     return int(server.url.rpartition(":")[2])
 
 
-async def capacity(port: int, request: bytes, seconds: float) -> float:
-    await in_turn(Clients(port), until(lambda: request, seconds / 4), 16)
-    seen = await in_turn(Clients(port), until(lambda: request, seconds), 16)
+def capacity(port: int, request: bytes, seconds: float) -> float:
+    in_turn(Clients(port), until(lambda: request, seconds / 4), 16)
+    seen = in_turn(Clients(port), until(lambda: request, seconds), 16)
     return seen.per_second
 
 
@@ -86,7 +85,7 @@ def killed(
         back[0] = time.perf_counter() - started
 
     timer = after(3.0, kill)
-    seen = asyncio.run(at_rate(Clients(port), lambda: request, rate, 10.0))
+    seen = at_rate(Clients(port), lambda: request, rate, 10.0)
     timer.join()
     return seen, back[0]
 
@@ -105,7 +104,7 @@ def main() -> int:
         log = Path(folder, "log.txt")
         with running(service, log) as server:
             port = port_of(server)
-            most = asyncio.run(capacity(port, request, min(20.0, given.seconds)))
+            most = capacity(port, request, min(20.0, given.seconds))
             print(f"capacity with 16 clients in turn: {most:.0f} requests/s of 3 s, 96 kB WAV\n")
             print(
                 "| load | answers/s | 200/s | 503/s | other | lost | hung or unsent"
@@ -114,9 +113,7 @@ def main() -> int:
             print("|---|" + "---:|" * 9)
             loads = {}
             for times in (1, 2, 4):
-                seen = asyncio.run(
-                    at_rate(Clients(port), lambda: request, times * most, given.seconds)
-                )
+                seen = at_rate(Clients(port), lambda: request, times * most, given.seconds)
                 loads[times] = seen
                 print(row(f"{times} x", seen), flush=True)
             seen, back = killed(server, port, request, 0.5 * most, given.workers)
@@ -127,7 +124,7 @@ def main() -> int:
             port = port_of(server)
             stop = psutil.Process(server.pid)
             after(3.0, lambda: stop.send_signal(signal.SIGTERM))
-            stopped = asyncio.run(at_rate(Clients(port), lambda: request, 0.8 * most, 5.0))
+            stopped = at_rate(Clients(port), lambda: request, 0.8 * most, 5.0)
             print(row("0.8 x, stopped with SIGTERM", stopped))
             promises.append(
                 (f"SIGTERM loses no accepted request: {stopped.lost} lost", stopped.lost == 0)

@@ -5,7 +5,6 @@ Prints the memory of the workers as it goes, and whether it grows by less than 5
 """
 
 import argparse
-import asyncio
 import random
 import sys
 import tempfile
@@ -76,7 +75,7 @@ def main() -> int:
         print("|---:|---:|---:|---:|---:|")
         for step in steps:
             requests, deserved = mixture(choices, step, chance)
-            seen = asyncio.run(in_turn(Clients(port), requests, 8))
+            seen = in_turn(Clients(port), requests, 8)
             done += step
             wrong += (seen.statuses - deserved).total() + seen.lost + seen.hung + seen.refused
             memory = server.memory().total
