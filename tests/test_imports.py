@@ -11,6 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 HEAVY = {"tensorflow", "keras", "librosa", "scipy", "sklearn", "pandas", "matplotlib", "numba"}
+HEAVY |= {"ray", "pyarrow", "fsspec"}
 CODE_IN_DATA = {"pickle", "cPickle", "joblib", "dill", "cloudpickle", "shelve", "marshal"}
 
 

@@ -1,0 +1,192 @@
+"""Files, folders, patterns and manifests -> every recording once, in a stable order."""
+
+import csv
+import glob
+import io
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import TextIO
+
+from pyarrow import fs
+
+from ser_core.batch import BatchError
+from ser_core.batch.storage import Stores, is_uri, local
+
+SUFFIXES = frozenset(
+    {".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".m4a"}
+    | {".mp4", ".aac", ".webm", ".mka", ".mkv", ".amr", ".3gp", ".3gpp", ".wma", ".caf"}
+)
+"""Endings of what is taken from a folder; what a file holds shows when it is decoded."""
+
+MANIFESTS = (".csv", ".txt")
+
+COLUMNS = ("path", "file")
+"""What the column of a CSV manifest may be called; the first that is there counts."""
+
+
+@dataclass
+class Listing:
+    """Recordings by where they are, each once."""
+
+    stores: Stores
+    names: dict[str, str] = field(default_factory=dict)
+    """Absolute path or URI -> as the user names it, in the order of finding."""
+    left_out: int = 0
+    """Files in folders that are no recordings by their names."""
+
+    def add(self, location: str) -> None:
+        """What is named twice, or in two ways, is one recording."""
+        location = local(location)
+        absolute = location if is_uri(location) else str(Path(location).absolute())
+        key = absolute if is_uri(absolute) else os.path.normpath(absolute)
+        self.names.setdefault(key, location)
+
+
+def gather(inputs: Sequence[str], stores: Stores) -> Listing:
+    """All recordings that `inputs` name.
+
+    A folder gives those below it by their endings, but hidden ones; a manifest (`.csv` with a
+    column `path` or `file`, `.txt` with a path a line, relative to itself) what it lists; a pattern
+    (`*`, `?`, `[...]`, `**`) what matches.
+
+    Raises:
+        BatchError: an input is not there, or gives nothing.
+    """
+    listing = Listing(stores)
+    for each in inputs:
+        before = len(listing.names)
+        known = listing.left_out
+        place = local(each)
+        try:
+            found = _remote(place, listing) if is_uri(place) else _local(place, listing)
+        except OSError as e:
+            raise BatchError(f"{each}: {_reason(e)}") from e
+        if not found and len(listing.names) == before:
+            others = listing.left_out - known
+            beside = f" ({others} other file{'s'[: others != 1]})" if others else ""
+            raise BatchError(f"{each}: no recordings there{beside}")
+    return listing
+
+
+def _local(place: str, listing: Listing) -> int:
+    path = Path(place)
+    if path.is_dir():
+        return _walk(place, listing)
+    if path.exists():
+        if path.suffix.lower() not in MANIFESTS:
+            listing.add(place)
+            return 1
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            return _add_all(_listed(place, file, str(path.parent)), listing)
+    if not glob.has_magic(place):
+        raise BatchError(f"{place}: there is no such file or folder")
+    count = 0
+    matches = glob.glob(place, recursive=True)  # noqa: PTH207 (Path.glob takes no absolute ones)
+    for match in sorted(matches):
+        if not Path(match).is_dir():
+            listing.add(match)
+            count += 1
+        elif "**" not in place:
+            count += _walk(match, listing)
+    return count
+
+
+def _walk(folder: str, listing: Listing) -> int:
+    def stop(error: OSError) -> None:
+        raise error
+
+    count = 0
+    for where, folders, files in os.walk(folder, onerror=stop):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            count += _take(str(Path(where, name)), listing)
+    return count
+
+
+def _remote(uri: str, listing: Listing) -> int:
+    filesystem, path = listing.stores.open(uri)
+    prefix = uri.rstrip("/").removesuffix(path.lstrip("/"))
+    kind = filesystem.get_file_info(path).type
+    if kind == fs.FileType.Directory:
+        found = filesystem.get_file_info(fs.FileSelector(path, recursive=True))
+        files = sorted(each.path for each in found if each.type == fs.FileType.File)
+        hidden = path.count("/") + 1
+        return sum(
+            _take(prefix + file.lstrip("/"), listing)
+            for file in files
+            if not any(part.startswith(".") for part in file.split("/")[hidden:-1])
+        )
+    if kind == fs.FileType.File:
+        if PurePosixPath(path).suffix.lower() not in MANIFESTS:
+            listing.add(uri)
+            return 1
+        with filesystem.open_input_stream(path) as stream:
+            text = io.TextIOWrapper(io.BytesIO(stream.read()), "utf-8-sig", newline="")
+            return _add_all(_listed(uri, text, uri.rpartition("/")[0]), listing)
+    if not glob.has_magic(path):
+        raise BatchError(f"{uri}: there is no such file or folder")
+    globber, pattern = listing.stores.globber(uri)
+    matches = sorted(
+        name for name, info in globber.glob(pattern, detail=True).items() if info["type"] == "file"
+    )
+    return _add_all((prefix + str(match).lstrip("/") for match in matches), listing)
+
+
+def _take(file: str, listing: Listing) -> int:
+    """A file of a folder, if its name is that of a recording."""
+    name = PurePosixPath(file)
+    if name.suffix.lower() not in SUFFIXES or name.name.startswith("."):
+        listing.left_out += 1
+        return 0
+    listing.add(file)
+    return 1
+
+
+def _add_all(locations: Iterator[str], listing: Listing) -> int:
+    count = 0
+    for location in locations:
+        listing.add(location)
+        count += 1
+    return count
+
+
+def _listed(name: str, file: TextIO, folder: str) -> Iterator[str]:
+    """The locations in a manifest; relative ones are relative to its folder."""
+    entries = _rows(name, file) if name.lower().endswith(".csv") else _lines(file)
+    try:
+        for entry in entries:
+            if is_uri(entry) or (Path(entry).is_absolute() and not is_uri(folder)):
+                yield entry
+            elif is_uri(folder):
+                yield f"{folder}/{entry}"
+            else:
+                yield str(Path(folder, entry))
+    except UnicodeDecodeError as e:
+        raise BatchError(f"{name}: a manifest is UTF-8, and this is not ({e.reason})") from e
+    except csv.Error as e:
+        raise BatchError(f"{name}: this is no CSV: {e}") from e
+
+
+def _rows(name: str, file: TextIO) -> Iterator[str]:
+    reader = csv.DictReader(file)
+    columns = reader.fieldnames or []
+    column = next((each for each in COLUMNS if each in columns), None)
+    if column is None:
+        there = ", ".join(columns) or "nothing"
+        raise BatchError(f"{name}: a manifest needs a column `path` or `file`; it has {there}")
+    for row in reader:
+        if not row[column]:
+            raise BatchError(f"{name}: line {reader.line_num} has no {column}")
+        yield row[column]
+
+
+def _lines(file: TextIO) -> Iterator[str]:
+    for line in file:
+        if line.strip():
+            yield line.strip()
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or " ".join(str(error).split())

@@ -1,0 +1,258 @@
+"""The table on disk or in a bucket: in parts while it grows, under its own name when it is whole.
+
+`results.parquet.parts/` holds what is finished, in files that are each written under another name
+first and then renamed. What is there under the name `results.parquet` is therefore always whole,
+and whoever is interrupted loses what was judged since the last part.
+"""
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import csv
+
+from ser_core.batch import BatchError
+from ser_core.batch.storage import Place
+from ser_core.batch.table import METADATA, differences, schema
+
+FORMATS = (".parquet", ".csv")
+
+ROWS = 20_000
+"""Rows that are held before a part is written, however soon that is; and of a row group."""
+
+_RUN = "run.json"
+_PART = "part-"
+_UNFINISHED = "unfinished"
+
+
+class Output:
+    """A table that grows, and that others see only when it is whole."""
+
+    def __init__(self, place: Place, made_by: Mapping[str, Any], seconds: float) -> None:
+        """`seconds` is how often a part is written.
+
+        Raises:
+            BatchError: the name does not end in `.parquet` or `.csv`.
+        """
+        if not place.path.lower().endswith(FORMATS):
+            raise BatchError(f"{place.name}: the name must end in {' or '.join(FORMATS)}")
+        self.place = place
+        self._made_by = dict(made_by)
+        self._schema = schema(made_by["emotions"], made_by)
+        self._parts = place.sibling(".parts")
+        self._seconds = seconds
+        self._held: list[pa.Table] = []
+        self._written = time.monotonic()
+        self._next = 0
+        self._anew = False
+        """What is there under the table's name is to be replaced, not added to."""
+        self._begun = False
+        self._lock: int | None = None
+
+    def begin(self, *, resume: bool, overwrite: bool, retry_errors: bool = False) -> set[str]:
+        """Make ready to write; returns the files that need not be judged again.
+
+        Raises:
+            BatchError: something is there that was not to be touched or does not fit, another run
+                writes to it, or nothing can be written.
+        """
+        fresh = False
+        try:
+            if not (resume or overwrite):
+                self._check_nothing_there()
+            fresh = not self._parts.exists()
+            if fresh:
+                self._parts.make_folder()
+            self._take_lock()
+            done = self._go_on(retry_errors) if resume else self._begin_anew()
+            with self._parts.child(_RUN).write() as file:
+                file.write(json.dumps({"anew": self._anew, "made_by": self._made_by}).encode())
+        except (OSError, BatchError) as e:
+            self._close()
+            if fresh:
+                self._parts.remove_folder()
+            if isinstance(e, BatchError):
+                raise
+            raise BatchError(f"{self.place.name}: {_reason(e)}") from e
+        self._begun = True
+        return done
+
+    def add(self, rows: pa.Table) -> None:
+        """Rows of the table; now and then they become a part."""
+        self._held.append(rows.cast(self._schema))
+        late = time.monotonic() - self._written >= self._seconds
+        if late or sum(table.num_rows for table in self._held) >= ROWS:
+            self.checkpoint()
+
+    def checkpoint(self) -> None:
+        """Write what is held as a part."""
+        if self._held:
+            unfinished = self._parts.child(_UNFINISHED)
+            with unfinished.write() as file:
+                pq.write_table(pa.concat_tables(self._held), file)
+            unfinished.move_to(self._parts.child(f"{_PART}{self._next:06d}.parquet"))
+            self._next += 1
+            self._held.clear()
+        self._written = time.monotonic()
+
+    def finish(self) -> None:
+        """Put all parts together under the table's own name, and remove them."""
+        self.checkpoint()
+        newest = self._newest()
+        unfinished = self._parts.child(_UNFINISHED)
+        with unfinished.write() as file:
+            self._write_whole(file, newest)
+        unfinished.move_to(self.place)
+        self._parts.remove_folder()
+        self._close()
+
+    def leave(self) -> None:
+        """Let others write to it; what is unfinished stays for `begin(resume=True)`."""
+        if not self._begun:
+            return
+        self.checkpoint()
+        if not self._part_names():
+            self._parts.remove_folder()
+        self._close()
+
+    def _close(self) -> None:
+        self._begun = False
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _check_nothing_there(self) -> None:
+        ways = "--resume goes on with it, --overwrite begins anew"
+        if self._parts.exists():
+            raise BatchError(f"{self._parts.name} holds an unfinished run: {ways}")
+        if self.place.exists():
+            raise BatchError(f"{self.place.name} exists: {ways}")
+
+    def _take_lock(self) -> None:
+        if not self._parts.is_local:
+            return
+        self._lock = os.open(f"{self._parts.path}/lock", os.O_CREAT | os.O_RDWR, 0o644)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as e:
+            raise BatchError(f"{self.place.name}: another `ser batch` is writing it") from e
+
+    def _begin_anew(self) -> set[str]:
+        # What is there under the table's own name stays until the new one is whole.
+        self._anew = True
+        for name in self._part_names():
+            self._parts.filesystem.delete_file(self._parts.child(name).path)
+        return set()
+
+    def _part_names(self) -> list[str]:
+        return [name for name in self._parts.children() if name.startswith(_PART)]
+
+    def _go_on(self, retry_errors: bool) -> set[str]:
+        differences(self._made_before(), self._made_by, self.place.name)
+        done: set[str] = set()
+        for _, table in self._all():
+            files, errors = table["file"].to_pylist(), table["error"].to_pylist()
+            for file, error in zip(files, errors, strict=True):
+                if retry_errors and error is not None:
+                    done.discard(file)
+                else:
+                    done.add(file)
+        parts = self._part_names()
+        self._next = 1 + int(parts[-1][len(_PART) :].partition(".")[0]) if parts else 0
+        return done
+
+    def _made_before(self) -> dict[str, Any]:
+        """What an earlier run says of itself; nothing if there was none, or it cannot tell."""
+        run = self._parts.child(_RUN)
+        try:
+            if run.exists():
+                with run.read() as file:
+                    told = json.loads(file.read())
+                self._anew = bool(told["anew"])
+                return dict(told["made_by"])
+            if not self.place.exists() or self._is_csv:
+                return {}  # of a CSV, the columns and the names in its rows have to do
+            with self.place.read() as file:
+                metadata = pq.read_schema(file).metadata or {}
+            return dict(json.loads(metadata[METADATA]))
+        except (ValueError, KeyError, pa.ArrowException) as e:
+            raise BatchError(f"{self.place.name} is no table of `ser batch`: {e}") from e
+
+    @property
+    def _is_csv(self) -> bool:
+        return self.place.path.lower().endswith(".csv")
+
+    def _all(self) -> Iterator[tuple[int, pa.Table]]:
+        """Every piece of the table, from the oldest part on, each with the number of its part."""
+        if self.place.exists() and not self._anew:
+            with self.place.read() as file:
+                for batch in self._whole_batches(file):
+                    yield -1, self._checked(pa.table(batch))
+        for number, name in enumerate(self._part_names()):
+            with self._parts.child(name).read() as file:
+                for batch in pq.ParquetFile(file).iter_batches():
+                    yield number, pa.table(batch).cast(self._schema)
+
+    def _whole_batches(self, file: Any) -> Iterator[pa.RecordBatch]:
+        try:
+            if not self._is_csv:
+                yield from pq.ParquetFile(file).iter_batches()
+                return
+            yield from csv.open_csv(
+                file,
+                parse_options=csv.ParseOptions(newlines_in_values=True),
+                convert_options=csv.ConvertOptions(
+                    column_types=self._schema, null_values=[""], strings_can_be_null=True
+                ),
+            )
+        except pa.ArrowException as e:
+            raise BatchError(f"{self.place.name} is no table of `ser batch`: {e}") from e
+
+    def _checked(self, table: pa.Table) -> pa.Table:
+        if table.column_names != self._schema.names:
+            raise BatchError(
+                f"{self.place.name} has other columns than this model's table: "
+                f"--overwrite makes it anew"
+            )
+        for name in ("model", "version"):
+            for value in table[name].unique().to_pylist():
+                differences({name: value}, {name: self._made_by[name]}, self.place.name)
+        return table.cast(self._schema)
+
+    def _newest(self) -> dict[str, int]:
+        """The part in which each file has its last row."""
+        return {file: part for part, table in self._all() for file in table["file"].to_pylist()}
+
+    def _write_whole(self, file: Any, newest: dict[str, int]) -> None:
+        writer: Any
+        if self._is_csv:
+            options = csv.WriteOptions(quoting_style="needed")
+            writer = csv.CSVWriter(file, self._schema, write_options=options)
+        else:
+            writer = pq.ParquetWriter(file, self._schema)
+
+        def is_last(file: str, part: int) -> bool:
+            # Each file leaves the dictionary with its row, so it cannot have a second one.
+            if newest.get(file) != part:
+                return False
+            del newest[file]
+            return True
+
+        with writer:
+            held = self._schema.empty_table()
+            for part, table in self._all():
+                keep = [is_last(file, part) for file in table["file"].to_pylist()]
+                held = pa.concat_tables([held, table.filter(pa.array(keep, pa.bool_()))])
+                while held.num_rows >= ROWS:
+                    writer.write_table(held.slice(0, ROWS))
+                    held = held.slice(ROWS)
+            writer.write_table(held)
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or " ".join(str(error).split())

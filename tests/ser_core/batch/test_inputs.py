@@ -1,0 +1,112 @@
+"""What the inputs of `ser batch` name: every recording once."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from ser_core.batch import BatchError
+from ser_core.batch.inputs import Listing, gather
+from ser_core.batch.storage import Stores
+
+
+@pytest.fixture
+def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with recordings, and with what is none."""
+    for name in ("b.wav", "a.FLAC", "deep/er/c.opus", "deep/d.m4a", ".hidden/e.wav", "._b.wav"):
+        (tmp_path / "calls" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "calls" / name).touch()
+    (tmp_path / "calls" / "notes.md").touch()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "calls"
+
+
+def names(*inputs: str) -> list[str]:
+    return list(listed(*inputs).names.values())
+
+
+def listed(*inputs: str) -> Listing:
+    return gather(inputs, Stores())
+
+
+def test_a_folder_gives_what_is_a_recording_by_its_ending(calls: Path) -> None:
+    found = listed("calls")
+    assert list(found.names.values()) == [
+        "calls/a.FLAC", "calls/b.wav", "calls/deep/d.m4a", "calls/deep/er/c.opus",
+    ]  # fmt: skip
+    assert found.left_out == 2  # notes.md and what macOS leaves behind
+
+
+def test_recordings_are_found_where_they_are_and_named_as_asked(calls: Path) -> None:
+    assert listed("calls/b.wav").names == {str(calls / "b.wav"): "calls/b.wav"}
+
+
+def test_a_pattern_gives_what_matches_whatever_its_ending(calls: Path) -> None:
+    assert names("calls/*.*") == ["calls/a.FLAC", "calls/b.wav", "calls/notes.md"]
+    assert names("calls/**/*.opus") == ["calls/deep/er/c.opus"]
+    assert names("call?") == names("calls")
+
+
+def test_a_file_named_twice_or_in_two_ways_is_one_recording(calls: Path) -> None:
+    twice = names("calls/b.wav", "./calls/../calls/b.wav", str(calls / "b.wav"), "calls/*.wav")
+    assert twice == ["calls/b.wav"]
+    assert names(f"file://{calls}/b.wav", "calls/b.wav") == [f"{calls}/b.wav"]
+
+
+def test_a_csv_manifest_is_relative_to_itself(calls: Path) -> None:
+    manifest = calls / "some.csv"
+    manifest.write_text(
+        "\ufefflabel,path\nsad,b.wav\n,deep/d.m4a\nx,s3://far/away.wav\n,/a/b.wav\n"
+    )
+    assert names("calls/some.csv") == [
+        "calls/b.wav", "calls/deep/d.m4a", "s3://far/away.wav", "/a/b.wav",
+    ]  # fmt: skip
+
+
+def test_a_table_of_results_is_a_manifest_too(calls: Path) -> None:
+    (calls / "results.csv").write_text('file,emotion\n"b.wav",sad\n')
+    assert names("calls/results.csv") == ["calls/b.wav"]
+
+
+def test_a_text_manifest_has_a_path_a_line(calls: Path) -> None:
+    (calls / "some.txt").write_text("b.wav\n\n  deep/d.m4a \n")
+    assert names("calls/some.txt") == ["calls/b.wav", "calls/deep/d.m4a"]
+
+
+def test_names_that_are_no_utf8_are_kept(calls: Path) -> None:
+    os.close(os.open(os.fsencode(calls) + b"/caf\xe9.wav", os.O_CREAT))
+    assert os.fsencode(names("calls/caf*")[0]) == b"calls/caf\xe9.wav"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("x.csv", b"name,label\na,b\n", "needs a column `path` or `file`; it has name, label"),
+        ("x.csv", b"", "needs a column `path` or `file`; it has nothing"),
+        ("x.csv", b"path,label\na.wav,sad\n,sad\n", "line 3 has no path"),
+        ("x.csv", b"path\n\xff\xfe\n", "a manifest is UTF-8, and this is not"),
+        ("x.txt", b"\n\n", "no recordings there"),
+    ],
+)
+def test_a_bad_manifest_is_named(calls: Path, name: str, content: bytes, message: str) -> None:
+    (calls / name).write_bytes(content)
+    with pytest.raises(BatchError, match=message) as raised:
+        names(f"calls/{name}")
+    assert str(raised.value).startswith(f"calls/{name}: ")
+
+
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        ("none.wav", "none.wav: there is no such file or folder"),
+        ("calls/*.mp3", "calls/*.mp3: no recordings there"),
+        ("papers", "papers: no recordings there (1 other file)"),
+        ("nosuch://host/x.wav", "nosuch://host: Protocol not known: nosuch"),
+    ],
+)
+def test_an_input_that_gives_nothing_is_named(calls: Path, place: str, message: str) -> None:
+    (calls.parent / "papers").mkdir()
+    (calls.parent / "papers" / "letter.doc").touch()
+    with pytest.raises(BatchError) as raised:
+        names("calls", place)
+    assert str(raised.value) == message

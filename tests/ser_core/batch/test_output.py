@@ -1,0 +1,235 @@
+"""The table of `ser batch`: whole under its name, or not there."""
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+
+from ser_core.batch import BatchError
+from ser_core.batch import output as output_module
+from ser_core.batch.output import Output
+from ser_core.batch.storage import Place, Stores
+from ser_core.batch.table import schema
+
+MADE_BY: dict[str, Any] = {
+    "model": "tiny", "version": "1.0.0", "sha256": "ab", "emotions": ["sad", "glad"],
+    "max_seconds": 600.0,
+}  # fmt: skip
+
+
+def rows(*files: str, error: str | None = None, **more: Any) -> pa.Table:
+    row = {"duration": 1.25, "emotion": "sad", "confidence": 0.75, "uncertain": False}
+    row |= {"p_sad": 0.75, "p_glad": 0.25} if error is None else {}
+    row = {} if error else row
+    common = {"model": "tiny", "version": "1.0.0", "error": error, **more}
+    return pa.Table.from_pylist(
+        [{"file": file, **row, **common} for file in files], schema=schema(MADE_BY["emotions"])
+    )
+
+
+def output(path: Path, seconds: float = 0, **made_by: Any) -> Output:
+    return Output(Place.of(str(path), Stores()), MADE_BY | made_by, seconds)
+
+
+def begun(path: Path, *, resume: bool = False, overwrite: bool = False) -> Output:
+    table = output(path)
+    table.begin(resume=resume, overwrite=overwrite)
+    return table
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    return pq.read_table(path).to_pylist() if path.suffix == ".parquet" else read_csv(path)
+
+
+def read_csv(path: Path) -> list[dict[str, Any]]:
+    types = schema(MADE_BY["emotions"])
+    options = pyarrow.csv.ConvertOptions(column_types=types, strings_can_be_null=True)
+    parsing = pyarrow.csv.ParseOptions(newlines_in_values=True)
+    found: list[dict[str, Any]] = pyarrow.csv.read_csv(
+        path, parse_options=parsing, convert_options=options
+    ).to_pylist()
+    return found
+
+
+@pytest.fixture(params=["table.parquet", "table.csv"])
+def path(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    return tmp_path / str(request.param)
+
+
+def test_the_table_appears_when_it_is_whole_and_nothing_stays_beside_it(path: Path) -> None:
+    table = begun(path)
+    table.add(rows("a.wav", 'b, "c".wav'))
+    table.add(rows("d.wav", error="line 1\nline 2"))
+    assert not path.exists()
+    table.finish()
+    assert [each.name for each in path.parent.iterdir()] == [path.name]
+    assert read(path) == [
+        *rows("a.wav", 'b, "c".wav').to_pylist(),
+        *rows("d.wav", error="line 1\nline 2").to_pylist(),
+    ]
+
+
+def test_an_interrupted_run_goes_on_where_it_was(path: Path) -> None:
+    interrupted = begun(path)
+    interrupted.add(rows("a.wav"))
+    interrupted.leave()
+    assert not path.exists()
+    resumed = output(path)
+    assert resumed.begin(resume=True, overwrite=False) == {"a.wav"}
+    resumed.add(rows("b.wav"))
+    resumed.finish()
+    assert read(path) == rows("a.wav", "b.wav").to_pylist()
+
+
+def test_rows_that_were_not_yet_written_are_when_a_run_is_left(path: Path) -> None:
+    interrupted = output(path, seconds=1e6)
+    interrupted.begin(resume=False, overwrite=False)
+    interrupted.add(rows("a.wav"))
+    interrupted.leave()
+    assert output(path).begin(resume=True, overwrite=False) == {"a.wav"}
+
+
+def test_a_part_that_was_cut_off_is_not_taken_for_one(path: Path) -> None:
+    interrupted = begun(path)
+    interrupted.add(rows("a.wav"))
+    interrupted.leave()
+    parts = Path(f"{path}.parts")
+    (whole,) = parts.glob("part-*")
+    (parts / "unfinished").write_bytes(whole.read_bytes()[:100])
+    resumed = begun(path, resume=True)
+    resumed.add(rows("b.wav"))
+    resumed.finish()
+    assert read(path) == rows("a.wav", "b.wav").to_pylist()
+
+
+def test_a_whole_table_is_added_to(path: Path) -> None:
+    first = begun(path)
+    first.add(rows("a.wav"))
+    first.finish()
+    second = output(path)
+    assert second.begin(resume=True, overwrite=False) == {"a.wav"}
+    second.add(rows("b.wav"))
+    assert read(path) == rows("a.wav").to_pylist()
+    second.finish()
+    assert read(path) == rows("a.wav", "b.wav").to_pylist()
+
+
+def test_failed_ones_can_be_judged_again_and_have_one_row(path: Path) -> None:
+    first = begun(path)
+    first.add(rows("a.wav", "b.wav", error="The storage was away."))
+    first.finish()
+    second = output(path)
+    assert second.begin(resume=True, overwrite=False, retry_errors=True) == set()
+    second.add(rows("a.wav"))
+    second.leave()
+    third = output(path)
+    assert third.begin(resume=True, overwrite=False, retry_errors=True) == {"a.wav"}
+    third.add(rows("b.wav"))
+    third.finish()
+    assert read(path) == rows("a.wav", "b.wav").to_pylist()
+
+
+def test_an_existing_table_is_touched_by_nobody_who_does_not_say_so(path: Path) -> None:
+    first = begun(path)
+    first.add(rows("a.wav"))
+    first.finish()
+    with pytest.raises(BatchError, match=r"exists: --resume .* --overwrite"):
+        begun(path)
+    assert [each.name for each in path.parent.iterdir()] == [path.name]
+
+
+def test_an_unfinished_run_is_touched_by_nobody_who_does_not_say_so(path: Path) -> None:
+    interrupted = begun(path)
+    interrupted.add(rows("a.wav"))
+    interrupted.leave()
+    with pytest.raises(BatchError, match=r"parts holds an unfinished run: --resume"):
+        begun(path)
+
+
+def test_overwriting_keeps_the_old_table_until_the_new_one_is_whole(path: Path) -> None:
+    first = begun(path)
+    first.add(rows("a.wav"))
+    first.finish()
+    again = begun(path, overwrite=True)
+    again.add(rows("b.wav"))
+    again.leave()
+    assert read(path) == rows("a.wav").to_pylist()
+    resumed = output(path)
+    assert resumed.begin(resume=True, overwrite=False) == {"b.wav"}
+    resumed.add(rows("c.wav"))
+    resumed.finish()
+    assert read(path) == rows("b.wav", "c.wav").to_pylist()
+
+
+def test_a_run_that_judged_nothing_leaves_nothing(path: Path) -> None:
+    begun(path).leave()
+    assert list(path.parent.iterdir()) == []
+
+
+def test_two_runs_do_not_write_the_same_table(path: Path) -> None:
+    first = begun(path)
+    with pytest.raises(BatchError, match="another `ser batch` is writing it"):
+        begun(path, resume=True)
+    first.add(rows("a.wav"))
+    first.finish()
+    assert read(path) == rows("a.wav").to_pylist()
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("version", "2.0.0"), ("sha256", "cd"), ("max_seconds", 60.0)]
+)
+def test_what_another_model_or_limit_made_is_not_added_to(
+    tmp_path: Path, key: str, value: Any
+) -> None:
+    path = tmp_path / "table.parquet"
+    first = begun(path)
+    first.add(rows("a.wav"))
+    first.finish()
+    with pytest.raises(BatchError, match=f"made with {key} {MADE_BY[key]}, this is {value}"):
+        output(path, **{key: value}).begin(resume=True, overwrite=False)
+    assert [each.name for each in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_csv_of_another_version_is_not_added_to(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    first = begun(path)
+    first.add(rows("a.wav"))
+    first.finish()
+    with pytest.raises(BatchError, match=r"made with version 1\.0\.0, this is 2\.0\.0"):
+        output(path, version="2.0.0").begin(resume=True, overwrite=False)
+
+
+@pytest.mark.parametrize("content", [b"", b"Dear Sir or Madam", b"file,emotion\na.wav,sad\n"])
+def test_what_is_no_table_of_ours_is_not_added_to(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    with pytest.raises(BatchError, match=r"is no table of `ser batch`|has other columns"):
+        begun(path, resume=True)
+    assert path.read_bytes() == content
+    assert [each.name for each in path.parent.iterdir()] == [path.name]
+
+
+def test_a_table_of_many_rows_has_each_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(output_module, "ROWS", 7)
+    table = begun(path)
+    files = [f"{number}.wav" for number in range(50)]
+    for start in range(0, 50, 5):
+        table.add(rows(*files[start : start + 5]))
+    table.finish()
+    assert [row["file"] for row in read(path)] == files
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("table.xlsx", r"the name must end in \.parquet or \.csv"),
+        ("nowhere/table.csv", "nowhere/table.csv: "),
+        ("file.txt/table.csv", "file.txt/table.csv: "),
+    ],
+)
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path, name: str, message: str) -> None:
+    (tmp_path / "file.txt").touch()
+    with pytest.raises(BatchError, match=message):
+        begun(tmp_path / name)
