@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import layers
 
+from ser_core.lab.features import MeanOverTime
 from ser_core.lab.pooling import AttentiveStatistics, DownsampleMask
 
 NETWORK, EMBEDDING = "network", "embedding"
@@ -45,6 +46,62 @@ def residual_cnn(
     x = AttentiveStatistics(name=EMBEDDING)([x, step])
     x = layers.Dropout(dropout)(x)
     return keras.Model([spectrum, mask], layers.Dense(classes, name="logits")(x), name=NETWORK)
+
+
+def plain_cnn(
+    features: tuple[int | None, int],
+    classes: int,
+    *,
+    channels: Sequence[int] = (16, 32, 64, 128),
+    dropout: float = 0.3,
+) -> keras.Model:
+    """The usual 2-D CNN on log-mel: convolution and pool, again and again; mean over time.
+
+    Input and output as of `residual_cnn`.
+    """
+    frames, bands = features
+    spectrum = keras.Input((frames, bands), name="features")
+    mask = keras.Input((frames,), name="mask")
+    x, step = _pooled(layers.Reshape((-1, bands, 1))(spectrum), mask, channels)
+    x = layers.Reshape((-1, x.shape[2] * x.shape[3]))(x)
+    x = MeanOverTime(name=EMBEDDING)(x, mask=step)
+    x = layers.Dropout(dropout)(x)
+    return keras.Model([spectrum, mask], layers.Dense(classes, name="logits")(x), name=NETWORK)
+
+
+def crnn(
+    features: tuple[int, int],
+    classes: int,
+    *,
+    channels: Sequence[int] = (16, 32, 64),
+    units: int = 64,
+    dropout: float = 0.3,
+) -> keras.Model:
+    """Convolutions over log-mel, then a recurrent layer in both directions, its mean over time.
+
+    Input and output as of `residual_cnn`, with a number of frames that is known: the recurrence
+    (GRU, Cho et al. 2014, arXiv:1406.1078) is unrolled, since LiteRT knows no loops without it.
+    """
+    frames, bands = features
+    spectrum = keras.Input((frames, bands), name="features")
+    mask = keras.Input((frames,), name="mask")
+    x, step = _pooled(layers.Reshape((-1, bands, 1))(spectrum), mask, channels)
+    x = layers.Reshape((x.shape[1], x.shape[2] * x.shape[3]))(x)
+    x = layers.Dense(units, activation="relu")(x)
+    recurrent = layers.GRU(units, return_sequences=True, unroll=True)
+    x = layers.Bidirectional(recurrent)(x, mask=step)
+    x = MeanOverTime(name=EMBEDDING)(x, mask=step)
+    x = layers.Dropout(dropout)(x)
+    return keras.Model([spectrum, mask], layers.Dense(classes, name="logits")(x), name=NETWORK)
+
+
+def _pooled(x: Any, mask: Any, channels: Sequence[int]) -> tuple[Any, Any]:
+    """Convolutions, each followed by a pool of 2 by 2, and the mask of what is left of time."""
+    for width in channels:
+        x = layers.MaxPooling2D(2, padding="same")(_convolution(x, width))
+        mask = DownsampleMask()(mask)
+        x = _masked(x, mask)
+    return x, mask
 
 
 def _convolution(x: Any, width: int, strides: int = 1) -> Any:

@@ -7,17 +7,34 @@ from dataclasses import replace
 from pathlib import Path
 
 from ser_core.lab.arguments import DATA_HELP, positive
+from ser_core.lab.augmentations import AUGMENTATIONS, AugmentationError, parse_list
 from ser_core.lab.build import Order, train
 from ser_core.lab.checkpoint import CheckpointError
+from ser_core.lab.classics import CLASSICS, Classic
 from ser_core.lab.corpora import CorpusError
 from ser_core.lab.export import ExportError
-from ser_core.lab.presets import PRESETS, preset
+from ser_core.lab.presets import PRESETS, Preset, preset
+from ser_core.lab.search import GRIDS, SearchError, grid_of, print_trials
 from ser_core.lab.splits import SplitError
 from ser_core.lab.training import TrainingError
 
 logger = logging.getLogger(__name__)
 
-EXPECTED = (CorpusError, SplitError, TrainingError, CheckpointError, ExportError)
+
+class UsageError(ValueError):
+    """Options that do not go together; the message says what does."""
+
+
+EXPECTED = (
+    CorpusError,
+    SplitError,
+    TrainingError,
+    CheckpointError,
+    ExportError,
+    UsageError,
+    AugmentationError,
+    SearchError,
+)
 """What data or an earlier training may be at fault for."""
 
 
@@ -31,15 +48,28 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--note", default="", help="what its card is to say of the data")
     command.add_argument("--epochs", type=positive, help="other than the preset's")
     command.add_argument("--clips", type=positive, help="drawn for an epoch, likewise")
+    command.add_argument(
+        "--augment",
+        metavar="NAME,...",
+        default="",
+        help="a changed copy of every clip for each: " + ", ".join(AUGMENTATIONS) + "; pitch:-2..2 "
+        "names a range (classic designs; the others change what they hear batch by batch)",
+    )
+    command.add_argument(
+        "--search",
+        nargs="?",
+        const="quick",
+        default="",
+        metavar="GRID",
+        help=f"try a grid of hyperparameters, quick or full ({', '.join(GRIDS)})",
+    )
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--resume", action="store_true", help="go on where a training was stopped")
 
 
 def main(options: argparse.Namespace) -> int:
     """Train, write the bundle and say how well it hears."""
-    chosen = preset(options.preset)
-    given = {name: getattr(options, name) for name in ("epochs", "clips") if getattr(options, name)}
-    chosen = replace(chosen, schedule=replace(chosen.schedule, **given))
+    chosen = chosen_preset(options)
     out = options.out or Path("models") / chosen.name
     order = Order(
         data=options.data,
@@ -50,6 +80,7 @@ def main(options: argparse.Namespace) -> int:
         note=options.note,
         seed=options.seed,
         resume=options.resume,
+        search=options.search,
         command=options.command,
     )
     try:
@@ -57,6 +88,31 @@ def main(options: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         logger.warning("Finished epochs are kept: the same command with --resume goes on.")
         raise
+    if options.search:
+        print_trials(info["search"])
     figures = info["metrics"].get("test", info["metrics"]["valid"])
     print(f"wrote {out}: UAR {figures['uar']:.3f} on {figures['n']} clips ({figures['protocol']})")
     return 0
+
+
+def chosen_preset(options: argparse.Namespace) -> Preset | Classic:
+    """The preset that the options name, changed as they say.
+
+    Raises:
+        UsageError: they do not go with it.
+    """
+    chosen = preset(options.preset)
+    given = {name: getattr(options, name) for name in ("epochs", "clips") if getattr(options, name)}
+    if isinstance(chosen, Preset):
+        if options.augment or options.search:
+            option = "--augment" if options.augment else "--search"
+            raise UsageError(f"{option} is for classic designs: {', '.join(CLASSICS)}")
+        return replace(chosen, schedule=replace(chosen.schedule, **given))
+    if options.clips:
+        raise UsageError(f"--clips is not for {chosen.name}, which hears every clip in an epoch")
+    if options.search:
+        grid_of(chosen, options.search)
+        if options.resume:
+            raise UsageError("--search begins anew, so --resume does not go with it")
+    schedule = replace(chosen.schedule, **given)
+    return replace(chosen, schedule=schedule, augmentation=parse_list(options.augment))
