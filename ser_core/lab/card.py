@@ -47,11 +47,36 @@ def model_card(bundle: Bundle) -> str:
         f"are the model's. Made by `{info['command']}` with seed {info['seed']}.",
         *([str(info["note"])] if info.get("note") else []),
         *(_figures(name, figures) for name, figures in info["metrics"].items()),
-        f"An answer whose confidence is under {bundle.threshold:g} is called uncertain; this "
-        "threshold and the temperature were chosen on the validation speakers.",
+        f"An answer whose confidence is under {bundle.threshold:g} is called uncertain; "
+        + (
+            "this threshold and the temperature were chosen on the validation speakers."
+            if "calibration" not in info
+            else "how that came about is said below."
+        ),
+        *([_calibration(info["calibration"])] if "calibration" in info else []),
         LIMITS,
     ]
     return "\n\n".join(parts)
+
+
+def _calibration(made: dict[str, Any]) -> str:
+    """What `ser calibrate` did."""
+    names = {"before": "as it was", "after": "as it is"}
+    rows = "\n".join(
+        f"| {title} | {row['accuracy']:.3f} | {row['uar']:.3f} | {row['ece']:.3f} | "
+        f"{row['log_loss']:.3f} | {row['coverage']:.0%} | "
+        f"{'-' if (right := row['accuracy_when_certain']) is None else format(right, '.0%')} |"
+        for key, title in names.items()
+        for row in [made[key]]
+    )
+    return (
+        f"## Calibrated afterwards\n\nOn {made['n']} clips"
+        + (f" of {made['speakers']} speakers" if made["speakers"] > 1 else "")
+        + f" ({made['data']}); kept: {made['choice']}. The figures above are those of before. "
+        f"These are of clips that were not fitted to: {made['protocol']}.\n\n"
+        "| | accuracy | UAR | ECE | log-loss | certain | right of these |\n"
+        f"|---|---|---|---|---|---|---|\n{rows}"
+    )
 
 
 def _figures(split: str, figures: dict[str, Any]) -> str:

@@ -57,6 +57,14 @@ def add_benchmark(command: argparse.ArgumentParser) -> None:
     command.set_defaults(run=_reporting(benchmark_command.main, benchmark_command.EXPECTED))
 
 
+def add_calibrate(command: argparse.ArgumentParser) -> None:
+    """`ser calibrate MODEL --data ... [--out FOLDER | --in-place]`."""
+    from ser_core.lab import calibrate_command  # noqa: PLC0415 (only this command needs it)
+
+    calibrate_command.add_arguments(command)
+    command.set_defaults(run=_reporting(calibrate_command.main, calibrate_command.EXPECTED))
+
+
 def add_features(command: argparse.ArgumentParser) -> None:
     """`ser features FILE... --kind mfcc,chroma --out X.csv`."""
     from ser_core.lab import extract  # noqa: PLC0415 (only this command needs it)

@@ -1,0 +1,187 @@
+"""`ser calibrate`: its arguments, what it prints, and the bundle it writes."""
+
+import argparse
+import json
+import logging
+import shutil
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from ser_core import bundle as bundles
+from ser_core.bundle import CARD, Bundle, BundleError, write_info
+from ser_core.lab import evaluation
+from ser_core.lab.arguments import DATA_HELP
+from ser_core.lab.calibrate import AS_IT_IS, Calibration, CalibrationError, Refit, refit
+from ser_core.lab.card import model_card
+from ser_core.lab.corpora import CorpusError, read
+from ser_core.recognizer import Recognizer
+
+logger = logging.getLogger(__name__)
+
+EXPECTED = (CorpusError, CalibrationError)
+"""What data may be at fault for."""
+
+MARK = "+calibrated"
+"""What a calibrated bundle's version ends in: its answers are others than before."""
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """`ser calibrate BUNDLE --data MINE.csv [--out FOLDER | --in-place]`."""
+    command.add_argument("model", help="name or folder of a bundle")
+    command.add_argument("--data", type=Path, required=True, help=DATA_HELP)
+    command.add_argument(
+        "--split", choices=("train", "valid", "test"), help="only this part of the data"
+    )
+    place = command.add_mutually_exclusive_group()
+    place.add_argument("--out", type=Path, help="the new bundle's folder (models/NAME-calibrated)")
+    place.add_argument("--in-place", action="store_true", help="change the bundle that is given")
+    command.add_argument(
+        "--balanced",
+        action="store_true",
+        help="count each emotion the same: for clips whose shares are not those of later use",
+    )
+    command.add_argument("--json", action="store_true", help="figures as JSON")
+
+
+def main(options: argparse.Namespace) -> int:
+    """Refit, say what it gained, and write the bundle."""
+    recognizer = Recognizer.load(options.model, interpreters=evaluation.WORKERS)
+    bundle = recognizer.bundle
+    out = _place(bundle, options)
+    reading = read(options.data)
+    evaluation.log_skipped(reading)
+    utterances = [u for u in reading.utterances if options.split in (None, u.split)]
+    if trained_on := evaluation.heard_in_training(recognizer, utterances):
+        logger.warning(
+            "Warning: the model was trained on %d of these speakers (%s): it is surer of them than "
+            "of others, and a calibration on them does not hold for others.",
+            len(trained_on),
+            ", ".join(sorted(trained_on)[:5]),
+        )
+    outcome = evaluation.hear_all(recognizer, utterances, sys.stderr.isatty())
+    for reason, count in Counter(reason for _, reason in outcome.skipped).items():
+        logger.warning("left out %d (%s)", count, reason)
+    found = refit(outcome, Calibration.of(bundle), balanced=options.balanced)
+    write(bundle, found, out, evidence(outcome, found, options))
+    if options.json:
+        print(json.dumps({"bundle": str(out), **_summary(bundle, found)}))
+    else:
+        _show(bundle, outcome, found, out)
+    return 0
+
+
+def evidence(
+    outcome: evaluation.Outcome, found: Refit, options: argparse.Namespace
+) -> dict[str, Any]:
+    """What `bundle.json` says of a calibration: no paths and no names of speakers."""
+    return {
+        "data": options.data.name,
+        "n": len(outcome.labels),
+        "speakers": len({evaluation.speaker_key(u) for u in outcome.utterances if u.speaker}),
+        "choice": found.choice,
+        "protocol": found.protocol,
+        "before": found.figures[AS_IT_IS],
+        "after": found.figures["kept"],
+    }
+
+
+def write(bundle: Bundle, found: Refit, out: Path, calibration: dict[str, Any]) -> None:
+    """Write the calibrated bundle; one that was there is whole at every moment.
+
+    Raises:
+        BundleError: the folder cannot be written.
+    """
+    kept = found.kept
+    info = {
+        **bundle.info,
+        "name": out.resolve().name,
+        "version": bundle.version.removesuffix(MARK) + MARK,
+        "temperature": kept.temperature,
+        "bias": list(kept.bias),
+        "threshold": kept.threshold,
+        "calibration": calibration,
+    }
+    in_place = out.resolve() == bundle.path.resolve()
+    if in_place:
+        info["name"] = bundle.name
+    if not any(kept.bias):
+        del info["bias"]
+    folder = out if in_place else out.with_name(f".{out.name}.partial")
+    try:
+        if not in_place:
+            shutil.rmtree(folder, ignore_errors=True)
+            shutil.copytree(bundle.path, folder, ignore=shutil.ignore_patterns("work"))
+        write_info(folder, info)
+        if "metrics" in info and "corpora" in info:
+            text = model_card(Bundle.load(folder.resolve()))
+            (folder / f"{CARD}.part").write_text(text, encoding="utf-8")
+            (folder / f"{CARD}.part").replace(folder / CARD)
+        if not in_place:
+            folder.rename(out)
+    except OSError as e:
+        raise BundleError(f"{out} cannot be written: {e.strerror or e}") from e
+
+
+def _place(bundle: Bundle, options: argparse.Namespace) -> Path:
+    """Where the calibrated bundle goes, before any clip is judged.
+
+    Raises:
+        BundleError: something is there already, or the bundle is not to be changed.
+    """
+    if options.in_place:
+        shipped = bundles.find_bundle(bundles.DEFAULT).resolve()
+        if bundle.path.resolve() == shipped:
+            raise BundleError("the shipped bundle is not changed in place: name another with --out")
+        return bundle.path
+    out: Path = options.out or Path("models") / f"{bundle.name}-calibrated"
+    if out.resolve() == bundle.path.resolve():
+        raise BundleError(f"{out} is the bundle itself: --in-place changes it")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise BundleError(f"{out} is there already: name another folder with --out")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise BundleError(f"{out.parent} cannot be made: {e.strerror}") from e
+    return out
+
+
+def _summary(bundle: Bundle, found: Refit) -> dict[str, Any]:
+    return {
+        "choice": found.choice,
+        "protocol": found.protocol,
+        "figures": found.figures,
+        "temperature": [bundle.temperature, found.kept.temperature],
+        "bias": dict(zip(bundle.emotions, found.kept.bias, strict=True)),
+        "threshold": [bundle.threshold, found.kept.threshold],
+    }
+
+
+def _show(bundle: Bundle, outcome: evaluation.Outcome, found: Refit, out: Path) -> None:
+    counts = Counter(bundle.emotions[label] for label in outcome.labels.tolist())
+    classes = ", ".join(f"{count} {emotion}" for emotion, count in counts.most_common())
+    print(f"{len(outcome.labels)} clips ({classes}); {found.protocol}.\n")
+    print(f"{'':22}{'UAR':>7}{'accuracy':>10}{'ECE':>7}{'log-loss':>10}{'certain':>9}{'right':>7}")
+    titles = {**{name: name for name in found.figures}, "kept": "what is kept"}
+    for name, row in found.figures.items():
+        right = row["accuracy_when_certain"]
+        print(
+            f"{titles[name]:22}{row['uar']:>7.3f}{row['accuracy']:>10.3f}{row['ece']:>7.3f}"
+            f"{row['log_loss']:>10.3f}{row['coverage']:>9.0%}"
+            f"{'-' if right is None else format(right, '.0%'):>7}"
+        )
+    kept = found.kept
+    print()
+    if found.choice == AS_IT_IS:
+        print(f"Temperature {kept.temperature:g} and biases stay: nothing else is surely better.")
+    else:
+        print(f"Temperature {bundle.temperature:g} -> {kept.temperature:g}.")
+    if any(kept.bias) and found.choice != AS_IT_IS:
+        bias = ", ".join(f"{e} {b:+.2f}" for e, b in zip(bundle.emotions, kept.bias, strict=True))
+        print(f"Bias: {bias}.")
+    if kept.threshold == bundle.threshold:
+        print(f"Threshold {kept.threshold:g} stays.")
+    else:
+        print(f"Threshold {bundle.threshold:g} -> {kept.threshold:g}.")
+    print(f"wrote {out}: SER_MODEL={out} ser serve")

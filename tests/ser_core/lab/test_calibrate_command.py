@@ -1,0 +1,203 @@
+"""`ser calibrate` as it is typed, with the shipped bundle and made-up voices."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ser_core import Recognizer
+from ser_core.bundle import Bundle
+from ser_core.cli import main
+from ser_core.lab.calibrate import Calibration, Refit
+from ser_core.lab.calibrate_command import write
+from tests.acting import act, read_rows, write_corpus, write_manifest
+from tests.sounds import encode, silence
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """48 clips of 8 speakers."""
+    return write_corpus(tmp_path_factory.mktemp("acted"))
+
+
+@pytest.fixture(autouse=True)
+def working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """New bundles are made under the working folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def rows_of(manifest: Path) -> list[dict[str, str]]:
+    """Its rows, readable from any folder."""
+    return [row | {"path": str(manifest.parent / row["path"])} for row in read_rows(manifest)]
+
+
+def test_the_new_bundle_answers_by_what_was_fitted(
+    manifest: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shipped = Bundle.load()
+    before = files(shipped.path)
+    assert main(["calibrate", "default", "--data", str(manifest), "--out", "mine", "--json"]) == 0
+    result: dict[str, Any] = json.loads(capsys.readouterr().out)
+    assert files(shipped.path) == before
+    assert result["bundle"] == "mine"
+    assert result["protocol"] == "each of 8 speakers judged by what the others gave"
+    mine = Recognizer.load("mine")
+    assert (mine.bundle.name, mine.bundle.version) == ("mine", f"{shipped.version}+calibrated")
+    assert result["temperature"] == [shipped.temperature, mine.bundle.temperature]
+    assert mine.bundle.threshold == result["threshold"][1]
+    assert (mine.bundle.bias or (0.0,) * 7) == pytest.approx([*result["bias"].values()])
+    clip = (act("b4", "sad"), 16_000)
+    expected = mine.hear(clip).overall(mine.bundle.temperature, bias=mine.bundle.bias)
+    assert [*mine.predict(clip).probabilities.values()] == pytest.approx(expected.tolist())
+    figures = result["figures"]
+    assert figures["kept"] | {"coverage": 0, "accuracy_when_certain": 0} == (
+        figures[result["choice"]] | {"coverage": 0, "accuracy_when_certain": 0}
+    )
+    assert figures["kept"]["log_loss"] <= figures["as it is"]["log_loss"]
+    calibration = mine.bundle.info["calibration"]
+    assert (calibration["data"], calibration["n"], calibration["speakers"]) == (
+        "manifest.csv", 48, 8,
+    )  # fmt: skip
+    assert calibration["after"] == figures["kept"]
+    assert str(manifest.parent) not in json.dumps(dict(mine.bundle.info))
+    assert (
+        "## Calibrated afterwards\n\nOn 48 clips of 8 speakers (manifest.csv)" in mine.bundle.card
+    )
+    token = Recognizer.load().profile(clip).to_token(Recognizer.load().check_profiles())
+    assert mine.profile(clip).to_token(mine.check_profiles()) == token
+
+
+def test_what_was_gained_is_shown_as_a_table(
+    manifest: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = write_manifest(Path("few.csv"), rows_of(manifest)[:24])
+    assert main(["calibrate", "default", "--data", str(few)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("24 clips (8 angry, 8 neutral, 8 sad); each of 4 speakers")
+    assert lines[2].split() == ["UAR", "accuracy", "ECE", "log-loss", "certain", "right"]
+    assert [line[:22].strip() for line in lines[3:7]] == [
+        "as it is", "temperature", "temperature and bias", "what is kept",
+    ]  # fmt: skip
+    assert lines[-1] == (
+        "wrote models/default-calibrated: SER_MODEL=models/default-calibrated ser serve"
+    )
+    assert Bundle.load("models/default-calibrated").name == "default-calibrated"
+
+
+def test_a_bundle_is_changed_in_place_only_when_asked_to(manifest: Path) -> None:
+    shutil.copytree(Bundle.load().path, "mine")
+    before = files(Path("mine"))
+    assert main(["calibrate", "mine", "--data", str(manifest), "--out", "mine"]) == 1
+    assert files(Path("mine")) == before
+    for _ in range(2):
+        assert main(["calibrate", "mine", "--data", str(manifest), "--in-place"]) == 0
+    after = files(Path("mine"))
+    assert after.keys() == before.keys()
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed == {"bundle.json", "MODEL_CARD.md"}
+    loaded = Bundle.load("mine")
+    assert (loaded.name, loaded.version) == ("default", f"{Bundle.load().version}+calibrated")
+
+
+def test_the_shipped_bundle_is_never_changed(
+    manifest: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = files(Bundle.load().path)
+    for given in ("default", str(Bundle.load().path)):
+        assert main(["calibrate", given, "--data", str(manifest), "--in-place"]) == 1
+        assert capsys.readouterr().err.endswith(
+            "ser: the shipped bundle is not changed in place: name another with --out\n"
+        )
+    assert files(Bundle.load().path) == before
+
+
+def test_what_is_there_is_not_overwritten(
+    manifest: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("taken").mkdir()
+    Path("taken/diary.txt").write_text("dear diary", "utf-8")
+    Path("file").write_text("x", "utf-8")
+    for out, message in (
+        ("taken", "taken is there already: name another folder with --out"),
+        ("file", "file is there already: name another folder with --out"),
+        ("file/mine", "file cannot be made: "),
+    ):
+        assert main(["calibrate", "default", "--data", str(manifest), "--out", out]) == 1
+        assert f"ser: {message}" in capsys.readouterr().err
+    assert files(Path("taken")) == {"diary.txt": b"dear diary"}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda rows: rows[:19], "at least 20 clips that can be judged, better 50; here are 19"),
+        (
+            lambda rows: [row | {"label": "sad"} for row in rows],
+            "needs clips of at least two emotions; here is sad",
+        ),
+        (
+            lambda rows: [row | {"label": "envy"} for row in rows],
+            "here are none; 48 were left out",
+        ),
+        (
+            lambda rows: [row | {"path": "quiet.wav" if i else "letter.wav"} for i, row in
+                          enumerate(rows[:2])],
+            "here are none; 2 were left out",
+        ),
+        (
+            lambda rows: [row | {"path": "nowhere.wav"} for row in rows],
+            "no row can be used (48 x no such file)",
+        ),
+    ],
+    ids=["few", "one class", "unknown labels", "unreadable", "missing"],
+)  # fmt: skip
+def test_clips_that_cannot_calibrate_are_told_in_one_line(
+    manifest: Path, change: Any, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("quiet.wav").write_bytes(encode(silence(1.0)))
+    Path("letter.wav").write_bytes(b"Dear Sir or Madam")
+    bad = write_manifest(Path("bad.csv"), change(rows_of(manifest)))
+    assert main(["calibrate", "default", "--data", str(bad)]) == 1
+    (line,) = [li for li in capsys.readouterr().err.splitlines() if li.startswith("ser: ")]
+    assert message in line
+    assert not Path("models/default-calibrated").exists()
+
+
+def test_what_is_left_out_is_counted(
+    manifest: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = rows_of(manifest)
+    rows[0]["label"], rows[1]["path"] = "boredom", "nowhere.wav"
+    odd = write_manifest(Path("odd.csv"), rows)
+    assert main(["calibrate", "default", "--data", str(odd), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["figures"]["kept"]["n"] == 46
+    assert "left out 1 (label 'boredom' is not one of the model's)" in caplog.messages
+    assert "left out 1 (no such file): nowhere.wav" in caplog.messages
+
+
+def test_a_calibration_can_be_told_from_none_and_taken_back(manifest: Path) -> None:
+    """A bias of nothing is not written, so that such a bundle stays readable everywhere."""
+    row = {
+        "accuracy": 0.5, "uar": 0.5, "ece": 0.1, "log_loss": 1.0, "coverage": 0.0,
+        "accuracy_when_certain": None,
+    }  # fmt: skip
+    made = {
+        "data": "x.csv", "n": 20, "speakers": 1, "choice": "as it is", "protocol": "p",
+        "before": row, "after": row,
+    }  # fmt: skip
+    for bias in ((0.1, -0.1, 0, 0, 0, 0, 0), (0.0,) * 7):
+        kept = Calibration(1.25, tuple(map(float, bias)), 0.5)
+        shutil.rmtree("mine", ignore_errors=True)
+        write(Bundle.load(), Refit(kept, "as it is", {}, "p"), Path("mine"), made)
+        written = Bundle.load("mine")
+        assert ("bias" in written.info) == any(bias)
+        assert (written.temperature, written.threshold) == (1.25, 0.5)
+        assert "On 20 clips (x.csv); kept: as it is." in written.card
+        assert "| as it is | 0.500 | 0.500 | 0.100 | 1.000 | 0% | - |" in written.card
