@@ -1,14 +1,17 @@
 """Ask a running service what a user would: `python3 scripts/smoke_test.py URL [RECORDING...]`.
 
+With `--sagemaker` it asks as SageMaker does, `GET /ping` and `POST /invocations`, within its times.
 Needs nothing but Python's own library. Exits with 1 at the first answer that is not right.
 """
 
+import argparse
 import array
 import io
 import json
 import math
 import random
 import sys
+import time
 import urllib.error
 import urllib.request
 import wave
@@ -72,23 +75,41 @@ def expect_an_emotion(what: str, status: int, answer: Any) -> None:
     print(f"{what}: {answer['emotion']}, {answer['confidence']:.2f}")
 
 
-def main(url: str, recordings: list[str]) -> None:
-    status, ready = ask(f"{url}/ready")
-    if status != 200:
-        raise SystemExit(f"/ready: {status} {ready}")
+def expect_within(seconds: float, url: str, body: bytes | None = None) -> Any:
+    """The answer to a request that has to be 200, and there in time."""
+    started = time.monotonic()
+    status, answer = ask(url, body)
+    took = time.monotonic() - started
+    if status != 200 or took > seconds:
+        raise SystemExit(f"{url}: {status} after {took:.1f} s of {seconds:g} s allowed: {answer}")
+    return answer
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Ask a running service what a user would.")
+    parser.add_argument("url")
+    parser.add_argument("recordings", nargs="*", type=Path)
+    parser.add_argument("--sagemaker", action="store_true", help="ask as SageMaker does")
+    given = parser.parse_args()
+    url, ready, predict = given.url.rstrip("/"), "/ready", "/predict"
     wav = voice_like_wav()
-    expect_an_emotion("made-up voice, raw", *ask(f"{url}/predict", wav))
-    expect_an_emotion("made-up voice, form", *ask(f"{url}/predict", *as_form("voice.wav", wav)))
-    for path in map(Path, recordings):
+    if given.sagemaker:
+        ready, predict = "/ping", "/invocations"
+        expect_within(2, url + ready)
+        expect_within(60, url + predict, wav)
+    status, answer = ask(url + ready)
+    if status != 200:
+        raise SystemExit(f"{ready}: {status} {answer}")
+    expect_an_emotion("made-up voice, raw", *ask(url + predict, wav))
+    expect_an_emotion("made-up voice, form", *ask(url + predict, *as_form("voice.wav", wav)))
+    for path in given.recordings:
         form = as_form(path.name, path.read_bytes())
-        expect_an_emotion(str(path.name), *ask(f"{url}/predict", *form))
-    status, problem = ask(f"{url}/predict", *as_form("voice.wav", b"no sound, only words"))
+        expect_an_emotion(path.name, *ask(url + predict, *form))
+    status, problem = ask(url + predict, *as_form("voice.wav", b"no sound, only words"))
     if status != 415:
         raise SystemExit(f"text named .wav: {status} {problem}, 415 expected")
     print(f"text named .wav: {status} {problem['title']}")
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 2:
-        raise SystemExit(__doc__)
-    main(sys.argv[1].rstrip("/"), sys.argv[2:])
+    main()

@@ -1,0 +1,168 @@
+"""The script that makes a SageMaker endpoint, against moto."""
+
+from collections.abc import Iterator
+from importlib import util
+from types import ModuleType
+from typing import Any
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from tests.deploy import places
+
+REGION = "eu-central-1"
+IMAGE = f"123456789012.dkr.ecr.{REGION}.amazonaws.com/ser-service"
+ROLE = "arn:aws:iam::123456789012:role/sagemaker"
+DEPLOY = ("deploy", "emotions", "--role", ROLE, "--no-wait")
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    path = places.ROOT / "deploy" / "aws" / "sagemaker_endpoint.py"
+    spec = util.spec_from_file_location("sagemaker_endpoint", path)
+    assert spec
+    assert spec.loader
+    module = util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def client(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "none")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
+    monkeypatch.delenv("AWS_PROFILE", raising=False)
+    with mock_aws():
+        made = boto3.client("sagemaker", REGION)
+
+        def update_endpoint(**names: str) -> None:
+            """The one call that moto does not have."""
+            made.delete_endpoint(EndpointName=names["EndpointName"])
+            made.create_endpoint(**names)
+
+        made.update_endpoint = update_endpoint
+        monkeypatch.setattr(boto3, "client", lambda *_, **__: made)
+        yield made
+
+
+def served(client: Any) -> dict[str, Any]:
+    """The container of the model that the endpoint serves."""
+    config = client.describe_endpoint(EndpointName="emotions")["EndpointConfigName"]
+    described = client.describe_endpoint_config(EndpointConfigName=config)
+    (variant,) = described["ProductionVariants"]
+    model = client.describe_model(ModelName=variant["ModelName"])
+    container: dict[str, Any] = model["PrimaryContainer"]
+    return container
+
+
+def test_an_endpoint_is_made_that_listens_where_sagemaker_asks(
+    script: ModuleType, client: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert script.main([*DEPLOY, "--image", f"{IMAGE}:1", "--instances", "2"]) == 0
+    version = capsys.readouterr().out.strip()
+    endpoint = client.describe_endpoint(EndpointName="emotions")
+    assert endpoint["EndpointConfigName"] == version
+    (variant,) = client.describe_endpoint_config(EndpointConfigName=version)["ProductionVariants"]
+    assert (variant["InstanceType"], variant["InitialInstanceCount"]) == ("ml.c5.large", 2)
+    assert client.describe_model(ModelName=version)["ExecutionRoleArn"] == ROLE
+    assert served(client)["Image"] == f"{IMAGE}:1"
+    assert served(client)["Environment"] == {"PORT": "8080"}
+
+
+def test_a_bundle_of_ones_own_is_what_is_served(script: ModuleType, client: Any) -> None:
+    bundle = "s3://mine/bundle.tar.gz"
+    given = ("--bundle", bundle, "--set", "SER_WORKERS=2")
+    assert script.main([*DEPLOY, "--image", f"{IMAGE}:1", *given]) == 0
+    assert served(client)["ModelDataUrl"] == bundle
+    told = {"PORT": "8080", "SER_MODEL": "/opt/ml/model", "SER_WORKERS": "2"}
+    assert served(client)["Environment"] == told
+
+
+def test_a_new_version_can_be_rolled_back(script: ModuleType, client: Any) -> None:
+    for tag in ("1", "2", "3"):
+        assert script.main([*DEPLOY, "--image", f"{IMAGE}:{tag}"]) == 0
+    assert served(client)["Image"] == f"{IMAGE}:3"
+    assert script.main(["rollback", "emotions", "--no-wait"]) == 0
+    assert served(client)["Image"] == f"{IMAGE}:2"
+    assert script.main(["rollback", "emotions", "--no-wait"]) == 0
+    assert served(client)["Image"] == f"{IMAGE}:1"
+
+
+def test_a_version_can_be_named_and_must_be_there(
+    script: ModuleType, client: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for tag in ("1", "2", "3"):
+        assert script.main([*DEPLOY, "--image", f"{IMAGE}:{tag}"]) == 0
+    first = capsys.readouterr().out.split()[0]
+    assert script.main(["rollback", "emotions", "--to", first, "--no-wait"]) == 0
+    assert served(client)["Image"] == f"{IMAGE}:1"
+    assert script.main(["rollback", "emotions", "--to", "emotions-1", "--no-wait"]) == 1
+    assert "--to emotions-1" in capsys.readouterr().err
+    assert served(client)["Image"] == f"{IMAGE}:1"
+
+
+def test_what_aws_refuses_leaves_nothing_behind(
+    script: ModuleType, client: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refused = (*DEPLOY, "--image", f"{IMAGE}:1", "--instance-type", "ml.nothing.large")
+    assert script.main(refused) == 1
+    assert "ml.nothing.large" in capsys.readouterr().err
+    assert client.list_models()["Models"] == []
+    assert client.list_endpoint_configs()["EndpointConfigs"] == []
+
+
+def test_deleting_leaves_nothing_and_touches_no_other_endpoint(
+    script: ModuleType, client: Any
+) -> None:
+    other = ("deploy", "emotions-eu", "--role", ROLE, "--no-wait", "--image", f"{IMAGE}:1")
+    assert script.main([*DEPLOY, "--image", f"{IMAGE}:1"]) == 0
+    assert script.main(other) == 0
+    assert script.main(["delete", "emotions"]) == 0
+    endpoints = client.list_endpoints()["Endpoints"]
+    assert [each["EndpointName"] for each in endpoints] == ["emotions-eu"]
+    assert len(client.list_endpoint_configs()["EndpointConfigs"]) == 1
+    assert len(client.list_models()["Models"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("rollback", "emotions"), "there is no endpoint emotions"),
+        (("delete", "emotions"), "there is no endpoint emotions"),
+        ((*DEPLOY, "--image", f"{IMAGE}:1", "--set", "SER_WORKRES=2"), "SER_WORKRES"),
+        ((*DEPLOY, "--image", f"{IMAGE}:1", "--set", "SER_WORKERS=two"), "SER_WORKERS='two'"),
+        ((*DEPLOY, "--image", f"{IMAGE}:1", "--set", "PORT=8000"), "8080"),
+    ],
+)
+def test_what_cannot_be_done_is_said_before_anything_is_made(
+    script: ModuleType,
+    client: Any,
+    arguments: tuple[str, ...],
+    named: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert script.main(arguments) == 1
+    assert named in capsys.readouterr().err
+    assert client.list_models()["Models"] == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--image", "ser-service:1"),
+        ("--image", f"{IMAGE}:1", "--role", "sagemaker"),
+        ("--image", f"{IMAGE}:1", "--instances", "0"),
+        ("--image", f"{IMAGE}:1", "--instance-type", "t3.small"),
+        ("--image", f"{IMAGE}:1", "--bundle", "models/mine"),
+        ("--image", f"{IMAGE}:1", "--set", "SER_WORKERS"),
+    ],
+)
+def test_a_wrong_argument_is_named(
+    script: ModuleType, arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        script.main([*DEPLOY, *arguments])
+    assert stopped.value.code == 2
+    assert f"argument {arguments[-2]}: {arguments[-1]!r} is not" in capsys.readouterr().err
