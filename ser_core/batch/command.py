@@ -23,8 +23,9 @@ from ser_core.bundle import Bundle
 
 logger = logging.getLogger(__name__)
 
-if importlib.util.find_spec("ray") is None:  # imported only when there is work: it takes seconds
-    raise ModuleNotFoundError("No module named 'ray'", name="ray")
+for name in ("ray", "psutil"):  # imported only when there is work: Ray takes seconds
+    if importlib.util.find_spec(name) is None:
+        raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 
 def add_batch(command: argparse.ArgumentParser) -> None:
@@ -128,7 +129,7 @@ def _judge(work: Mapping[str, str], output: Output, setup: Setup, workers: int |
     ):
         where = _many(ready.nodes, "node") if ready.is_cluster else "this machine"
         logger.info("Judging on %s with %s.", where, _many(ready.workers, "worker"))
-        for rows in _once(engine.score(locations, setup, ready), len(work)):
+        for rows in each_once(engine.score(locations, setup, ready), len(work)):
             output.add(_named(rows, names))
             errors += rows.num_rows - rows["error"].null_count
             progress.update(rows.num_rows)
@@ -137,7 +138,7 @@ def _judge(work: Mapping[str, str], output: Output, setup: Setup, workers: int |
     return errors
 
 
-def _once(tables: Iterator[pa.Table], count: int) -> Iterator[pa.Table]:
+def each_once(tables: Iterator[pa.Table], count: int) -> Iterator[pa.Table]:
     """The rows, each index from 0 to `count` once, whatever comes.
 
     Raises:

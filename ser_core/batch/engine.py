@@ -8,6 +8,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,8 +37,8 @@ TASK = 64
 STORE = 128 * 2**20
 """Bytes of the object store of a Ray that is started here, beside what the locations take."""
 
-STARTS = 4
-"""How often starting Ray is tried: it gives itself 30 s, which a busy machine can exceed."""
+PATIENCE = 300
+"""Seconds that a Ray that is slow to start may take."""
 
 LONGEST_FOLDER = 24
 """Characters: Ray puts sockets into its folder, and their names may not be long."""
@@ -69,7 +70,7 @@ def running(address: str | None, workers: int | None, locations: int) -> Iterato
         else:
             folder = Path(tempfile.mkdtemp(prefix="ser-", dir=_short_folder()))
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
-            stack.callback(ray.shutdown)
+            stack.callback(_end_children)
             _start(workers, folder, STORE + 2 * locations)
         _silence()
         before = signal.signal(signal.SIGTERM, _interrupt)
@@ -126,25 +127,38 @@ def _join(address: str) -> None:
 
 
 def _start(workers: int | None, folder: Path, store: int) -> None:
-    for attempt in range(1, STARTS + 1):
-        try:
-            with _quiet():
-                ray.init(
-                    address="local",
-                    num_cpus=workers,
-                    object_store_memory=store,
-                    include_dashboard=False,
-                    log_to_driver=False,
-                    logging_level=logging.ERROR,
-                    _temp_dir=str(folder),
-                )
-        except Exception as e:  # Ray raises this very class where it was too slow
-            _end_children()
-            if type(e) is not Exception or attempt == STARTS:
-                raise BatchError(f"Ray cannot be started: {_line(e)}") from e
-            logger.warning("Ray was not ready in its 30 s; starting it once more.")
-        else:
-            return
+    try:
+        with _quiet():
+            ray.init(
+                address="local",
+                num_cpus=workers,
+                object_store_memory=store,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                _temp_dir=str(folder),
+            )
+    except Exception as e:
+        # Ray gives up waiting for its own processes after 30 s, which nobody can set, and raises
+        # this very class; on a busy machine they come up all the same.
+        if type(e) is not Exception or not _join_late(folder):
+            raise BatchError(f"Ray cannot be started: {_line(e)}") from e
+
+
+def _join_late(folder: Path) -> bool:
+    """Wait for the Ray that was started in `folder`; whether it came."""
+    logger.warning("Ray takes long to start; waiting for it.")
+    ray.shutdown()
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        for port in folder.glob("session_latest/gcs_server_port*"):
+            address = f"{ray.util.get_node_ip_address()}:{port.read_text(encoding='utf-8').strip()}"
+            with contextlib.suppress(Exception), _quiet():
+                ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+                return True
+            ray.shutdown()
+        time.sleep(1)
+    return False
 
 
 @contextlib.contextmanager
@@ -162,11 +176,13 @@ def _quiet() -> Iterator[None]:
 
 
 def _end_children() -> None:
-    """What Ray started and no longer knows of, as its start was given up."""
+    """End Ray, and what it has started and does not know of."""
     ray.shutdown()
-    for child in psutil.Process().children(recursive=True):
+    left = psutil.Process().children(recursive=True)
+    for child in left:
         with contextlib.suppress(psutil.NoSuchProcess):
             child.kill()
+    psutil.wait_procs(left, timeout=10)
 
 
 def _configure() -> None:

@@ -1,0 +1,128 @@
+"""`ser batch` where no recording is judged: usage, what stands in the way, nothing to do."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from ser_core import Recognizer
+from ser_core.audio import DEFAULT_LIMITS
+from ser_core.batch import BatchError
+from ser_core.batch.command import each_once
+from ser_core.batch.output import Output
+from ser_core.batch.storage import Place, Stores
+from ser_core.batch.table import failed, judge, made_by, schema
+from ser_core.cli import main
+from tests.ser_core.batch.conftest import ROOT
+from tests.sounds import encode, voice
+
+
+@pytest.mark.parametrize("missing", ["ray", "pyarrow", "fsspec", "tqdm", "psutil"])
+def test_without_the_extra_it_says_what_to_install(missing: str) -> None:
+    blocked = f"import sys; sys.modules.update({{{missing!r}: None}})"
+    code = f"{blocked}; from ser_core.cli import main; sys.exit(main(['batch', 'x', '--out', 'y']))"
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 2
+    assert result.stderr.splitlines()[-1] == (
+        f"ser batch: error: `ser batch` needs {missing}: pip install 'ser-service[batch]'"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["calls"], "the following arguments are required: --out"),
+        (["--out", "x.csv"], "the following arguments are required: INPUT"),
+        (["calls", "--out", "x.csv", "--workers", "0"], "--workers: 0 is not 1 or more"),
+        (["calls", "--out", "x.csv", "--workers", "all"], "--workers: invalid"),
+        (["calls", "--out", "x.csv", "--checkpoint", "-1"], "--checkpoint: -1 is not 0 or more"),
+        (["calls", "--out", "x.csv", "--max-seconds", "0"], "--max-seconds: 0 is not above 0"),
+        (["calls", "--out", "x.csv", "--timeout", "nan"], "--timeout: nan is not above 0"),
+        (["calls", "--out", "x.csv", "--resume", "--overwrite"], "not allowed with argument"),
+        (["calls", "--out", "x.csv", "--retry-errors"], "--retry-errors goes with --resume"),
+    ],
+)
+def test_wrong_usage_is_named_and_status_2(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    try:
+        status = main(["batch", *arguments])
+    except SystemExit as stop:
+        status = int(stop.code or 0)
+    assert status == 2
+    assert message in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.fixture
+def clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "clip.wav").write_bytes(encode(voice(1.0)))
+    return "clip.wav"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["none.wav", "--out", "x.csv"], "none.wav: there is no such file or folder"),
+        (["clip.wav", "--out", "x.json"], "x.json: the name must end in .parquet or .csv"),
+        (["clip.wav", "--out", "away/x.csv"], "away/x.csv: "),
+        (["clip.wav", "--out", "x.csv", "--model", "unheard-of"], "no bundle 'unheard-of'"),
+        (["clip.wav", "--out", "old.csv"], "old.csv exists: --resume goes on with it"),
+    ],
+)
+def test_what_stands_in_the_way_is_one_line_and_status_1(
+    clip: str, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("old.csv").touch()
+    assert main(["batch", *arguments]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"ser: {message}")
+    assert sorted(path.name for path in Path().iterdir()) == ["clip.wav", "old.csv"]
+
+
+def test_a_table_that_has_everything_needs_no_ray(
+    clip: str, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    recognizer = Recognizer.load()
+    how = made_by(recognizer.bundle, DEFAULT_LIMITS)
+    output = Output(Place.of("x.parquet", Stores()), how, 0)
+    output.begin(resume=False, overwrite=False)
+    row = {"file": clip, **judge(recognizer, clip, DEFAULT_LIMITS)}
+    output.add(pa.Table.from_pylist([row], schema=schema(recognizer.bundle.emotions)))
+    output.finish()
+    before = Path("x.parquet").read_bytes()
+    assert main(["batch", clip, "./clip.wav", "--out", "x.parquet", "--resume"]) == 0
+    assert Path("x.parquet").read_bytes() == before
+    assert caplog.messages == ["1 recording (1 of them judged before).", "x.parquet has them all."]
+
+
+def test_what_nobody_has_thought_of_is_an_error_of_one_row(clip: str) -> None:
+    recognizer = Recognizer.load()
+
+    class Strange(Recognizer):
+        def predict(self, *arguments: object, **options: object) -> object:  # type: ignore[override]
+            raise ZeroDivisionError("by zero")
+
+    strange = Strange(recognizer.bundle, recognizer._pool)
+    assert judge(strange, clip, DEFAULT_LIMITS) == failed(
+        recognizer.bundle, "ZeroDivisionError: by zero", "internal"
+    )
+
+
+def indices(*numbers: int) -> pa.Table:
+    return pa.table({"index": pa.array(numbers, pa.int64())})
+
+
+def test_a_row_that_comes_twice_is_taken_once() -> None:
+    tables = each_once(iter([indices(0, 1), indices(1, 2), indices(2)]), 3)
+    assert [table["index"].to_pylist() for table in tables] == [[0, 1], [2], []]
+
+
+def test_a_row_that_never_comes_fails_the_run() -> None:
+    tables = each_once(iter([indices(0, 3)]), 4)
+    with pytest.raises(BatchError, match="2 recordings have no row, number 1 first"):
+        list(tables)
