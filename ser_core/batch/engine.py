@@ -152,7 +152,8 @@ def _join_late(folder: Path) -> bool:
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
         for port in folder.glob("session_latest/gcs_server_port*"):
-            address = f"{ray.util.get_node_ip_address()}:{port.read_text(encoding='utf-8').strip()}"
+            host = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
+            address = f"{host}:{port.read_text(encoding='utf-8').strip()}"
             with contextlib.suppress(Exception), _quiet():
                 ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
                 return True
