@@ -59,14 +59,18 @@ def test_what_lies_after_the_sound_is_not_heard(
         np.testing.assert_array_equal(logits_of(runtime, signal, filling), plain)
 
 
-def test_the_length_counts(trained: Trained) -> None:
+def test_the_length_tells_what_is_sound_and_silence_after_it_is_none(trained: Trained) -> None:
     runtime = LiteRT(trained.bundle / "model.tflite")
     window = np.zeros((1, 48_000), np.float32)
     window[0, :16_000] = act("b4", "sad", 1.0)
-    told, untold = (
-        runtime.logits(window, np.array([length], np.int32)) for length in (16_000, 48_000)
+    followed = window.copy()
+    followed[0, 16_000:] = act("b4", "angry", 2.0)
+    told, silence, more = (
+        runtime.logits(heard, np.array([length], np.int32))
+        for heard, length in ((window, 16_000), (window, 48_000), (followed, 48_000))
     )
-    assert np.abs(told - untold).max() > 0.01
+    assert np.abs(told - silence).max() < 0.01
+    assert np.abs(told - more).max() > 0.02
 
 
 def test_sounds_longer_than_the_window_are_compared_by_their_beginning(
