@@ -12,11 +12,13 @@ BENCH ?=
 FUZZ ?=
 LOAD ?=
 SOAK ?=
+IMAGE ?=
+CAPACITY ?=
 
-.PHONY: help run test lint format lock bench fuzz bombs load soak long activity image image-test clean serve-env test-env
+.PHONY: help run test lint format lock bench fuzz bombs load soak long activity image image-lab image-test capacity release-check clean serve-env test-env
 
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: serve-env ## serve the default model on http://localhost:8000 (PORT and HOST change that)
 	@exec .venv/bin/ser serve
@@ -55,10 +57,19 @@ activity: test-env ## precision and recall of the voice activity (needs recordin
 	$(TEST)/python -m benchmarks.activity $(ACTIVITY)
 
 image: ## build the Docker image ser-service
-	docker build --tag ser-service .
+	docker build --build-arg REVISION=$$(git rev-parse HEAD) --tag ser-service .
 
-image-test: ## build the image, run it locked down and post a sound to it (podman or docker)
-	scripts/image-test
+image-lab: ## build the Docker image ser-lab, with TensorFlow and librosa
+	docker build --build-arg REVISION=$$(git rev-parse HEAD) --target lab --tag ser-lab .
+
+image-test: ## build both targets, run them locked down and as each place does (IMAGE=service for one)
+	scripts/image-test $(IMAGE)
+
+capacity: test-env ## what a container of 512 MB and one CPU takes (CAPACITY="60 benchmarks/capacity.json")
+	PYTHON=$(TEST)/python scripts/image-capacity $(CAPACITY)
+
+release-check: ## can the last commit be released? Clean clone, wheel, licences, bandit, pip-audit
+	scripts/release-check
 
 lock: ## write requirements/ anew from pyproject.toml (needs uv; LOCK=--upgrade for newer versions)
 	scripts/lock $(LOCK)

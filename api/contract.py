@@ -44,5 +44,5 @@ def _source() -> dict[str, Any]:
 
     # The parser in C is ten times as fast, and requests wait meanwhile.
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    source: dict[str, Any] = yaml.load(SOURCE.read_bytes(), Loader=loader)  # noqa: S506
+    source: dict[str, Any] = yaml.load(SOURCE.read_bytes(), Loader=loader)  # noqa: S506  # nosec B506
     return source
