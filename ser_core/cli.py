@@ -19,6 +19,7 @@ LAB = {
     "train": "train a model on labelled recordings",
     "evaluate": "judge a model on labelled recordings",
     "benchmark": "train and judge designs under named protocols",
+    "robustness": "judge a model under noise, codecs, lines, levels and rooms",
     "calibrate": "fit a model's confidence to some labelled recordings of your own",
     "features": "write acoustic features of recordings to a file",
 }

@@ -57,6 +57,14 @@ def add_benchmark(command: argparse.ArgumentParser) -> None:
     command.set_defaults(run=_reporting(benchmark_command.main, benchmark_command.EXPECTED))
 
 
+def add_robustness(command: argparse.ArgumentParser) -> None:
+    """`ser robustness MODEL --data ... [--limit N] [--out FILE.csv]`."""
+    from ser_core.lab import robustness_command  # noqa: PLC0415 (only this command needs it)
+
+    robustness_command.add_arguments(command)
+    command.set_defaults(run=_reporting(robustness_command.main, robustness_command.EXPECTED))
+
+
 def add_calibrate(command: argparse.ArgumentParser) -> None:
     """`ser calibrate MODEL --data ... [--out FOLDER | --in-place]`."""
     from ser_core.lab import calibrate_command  # noqa: PLC0415 (only this command needs it)
