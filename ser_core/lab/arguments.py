@@ -1,8 +1,17 @@
 """What the arguments of the lab's commands have in common."""
 
 import argparse
+from pathlib import Path
 
 DATA_HELP = "a CSV manifest, or the folder of a public corpus"
+
+
+def names(text: str) -> tuple[str, ...]:
+    """`a,b` -> `("a", "b")`, for `argparse`."""
+    found = tuple(name.strip() for name in text.split(","))
+    if not all(found) or len(set(found)) < len(found):
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of different names, as in a,b")
+    return found
 
 
 def positive(text: str) -> int:
@@ -10,3 +19,13 @@ def positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
     return int(text)
+
+
+def folder(text: str) -> Path:
+    """A folder that can be written in, made if it is not there: known before the work is done."""
+    path = Path(text)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise argparse.ArgumentTypeError(f"{text} is no folder to write in: {e.strerror}") from e
+    return path

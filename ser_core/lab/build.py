@@ -3,7 +3,7 @@
 import logging
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from ser_core.lab.evaluation import Outcome, hear_all, log_skipped, scores, spea
 from ser_core.lab.presets import FUNCTIONALS, Preset
 from ser_core.lab.relative import fit_relative
 from ser_core.lab.search import grid_of, search
-from ser_core.lab.splits import Split, by_speaker, from_manifest
+from ser_core.lab.splits import Split, SplitError, by_speaker, from_manifest
 from ser_core.profile import Norm
 from ser_core.recognizer import Recognizer
 
@@ -50,21 +50,31 @@ class Order:
     resume: bool = False
     search: str = ""
     """Name of a grid of `ser_core.lab.search`; the best of it is kept."""
+    corpora: tuple[str, ...] = ()
+    """Those of `data` to use; all unless named."""
     command: str = ""
 
 
-def split_of(data: Path) -> Split:
+def split_of(data: Path, corpora: Collection[str] = ()) -> Split:
     """Train, validation and test speakers: the manifest's, or made by speaker.
+
+    Of these `corpora` alone, if any are named.
 
     Raises:
         CorpusError: nothing can be read there.
-        SplitError: there are too few speakers.
+        SplitError: there are too few speakers, or none of such a corpus.
     """
     reading = read(data)
     log_skipped(reading)
-    if any(utterance.split for utterance in reading.utterances):
-        return from_manifest(reading.utterances)
-    return by_speaker(reading.utterances)
+    present = {utterance.corpus for utterance in reading.utterances}
+    if missing := sorted(set(corpora) - present):
+        raise SplitError(
+            f"no corpus {', '.join(missing)} here; there are {', '.join(sorted(present))}"
+        )
+    utterances = [u for u in reading.utterances if not corpora or u.corpus in corpora]
+    if any(utterance.split for utterance in utterances):
+        return from_manifest(utterances)
+    return by_speaker(utterances)
 
 
 def train(order: Order, progress: bool = True) -> dict[str, Any]:
@@ -73,7 +83,7 @@ def train(order: Order, progress: bool = True) -> dict[str, Any]:
     Raises:
         CorpusError, SplitError: nothing can be read there, or it cannot be split.
     """
-    return train_on(split_of(order.data), order, progress)
+    return train_on(split_of(order.data, order.corpora), order, progress)
 
 
 def train_on(split: Split, order: Order, progress: bool = True) -> dict[str, Any]:

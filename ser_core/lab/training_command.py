@@ -6,7 +6,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from ser_core.lab.arguments import DATA_HELP, positive
+from ser_core.emotions import normalise_label
+from ser_core.lab.arguments import DATA_HELP, names, positive
 from ser_core.lab.augmentations import AUGMENTATIONS, AugmentationError, parse_list
 from ser_core.lab.build import Order, train
 from ser_core.lab.checkpoint import CheckpointError
@@ -42,6 +43,12 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     """`ser train --data ... [--preset NAME] [--out FOLDER]`."""
     command.add_argument("--data", type=Path, required=True, help=DATA_HELP)
     command.add_argument("--preset", default="relative-cnn", choices=sorted(PRESETS))
+    command.add_argument(
+        "--corpora", type=names, default=(), metavar="NAME,...", help="of the data (default: all)"
+    )
+    command.add_argument(
+        "--emotions", type=names, metavar="NAME,...", help="the classes (default: the preset's)"
+    )
     command.add_argument("--out", type=Path, help="the bundle's folder (default: models/PRESET)")
     command.add_argument("--name", help="the bundle's name (default: its folder's)")
     command.add_argument("--version", default="1.0.0", help="the bundle's version")
@@ -81,6 +88,7 @@ def main(options: argparse.Namespace) -> int:
         seed=options.seed,
         resume=options.resume,
         search=options.search,
+        corpora=options.corpora,
         command=options.command,
     )
     try:
@@ -102,6 +110,10 @@ def chosen_preset(options: argparse.Namespace) -> Preset | Classic:
         UsageError: they do not go with it.
     """
     chosen = preset(options.preset)
+    if options.emotions:
+        if len(options.emotions) < 2:
+            raise UsageError("--emotions needs two or more to tell apart")
+        chosen = replace(chosen, emotions=tuple(map(normalise_label, options.emotions)))
     given = {name: getattr(options, name) for name in ("epochs", "clips") if getattr(options, name)}
     if isinstance(chosen, Preset):
         if options.augment or options.search:

@@ -109,3 +109,10 @@ def test_one_speaker_cannot_be_split(trained: Trained) -> None:
     manifest = write_manifest(trained.manifest.parent / "one.csv", rows)
     with pytest.raises(SplitError, match="needs at least 3 speakers"):
         split_of(manifest)
+
+
+def test_only_the_corpora_that_are_named_are_used(trained: Trained) -> None:
+    split = split_of(trained.manifest, ("b",))
+    assert {u.corpus for part in (split.train, split.valid, split.test) for u in part} == {"b"}
+    with pytest.raises(SplitError, match="no corpus nowhere here; there are a, b"):
+        split_of(trained.manifest, ("b", "nowhere"))

@@ -223,7 +223,16 @@ def test_a_folder_that_cannot_be_written_is_told_before_training(
     assert line == "ser: taken/work cannot be made: Not a directory"
 
 
-@pytest.mark.parametrize("option", [["--epochs", "0"], ["--clips", "-5"], ["--preset", "magic"]])
+@pytest.mark.parametrize(
+    "option",
+    [
+        ["--emotions", "angry,"],
+        ["--emotions", "sad,sad"],
+        ["--epochs", "0"],
+        ["--clips", "-5"],
+        ["--preset", "magic"],
+    ],
+)
 def test_options_that_cannot_be_are_refused(
     option: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
