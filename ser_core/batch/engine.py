@@ -8,17 +8,18 @@ import shutil
 import signal
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-# Ray tells its makers how it is used, unless it is told not to; and its C++ part writes to the
-# terminal whatever Python's logging is told.
+# Ray tells its makers how it is used, unless it is told not to; its C++ part writes to the terminal
+# whatever Python's logging is told; and what it can wait for, it shall, on a busy machine.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+os.environ.setdefault("RAY_agent_register_timeout_ms", "300000")
+os.environ.setdefault("RAY_worker_register_timeout_seconds", "300")
 
 import psutil
 import pyarrow as pa
@@ -37,8 +38,9 @@ TASK = 64
 STORE = 128 * 2**20
 """Bytes of the object store of a Ray that is started here, beside what the locations take."""
 
-PATIENCE = 300
-"""Seconds that a Ray that is slow to start may take."""
+STARTS = 4
+"""How often starting Ray is tried: it gives its own processes 15 s, which nobody can set
+(ray-project/ray#65983) and a busy machine exceeds."""
 
 LONGEST_FOLDER = 24
 """Characters: Ray puts sockets into its folder, and their names may not be long."""
@@ -127,39 +129,26 @@ def _join(address: str) -> None:
 
 
 def _start(workers: int | None, folder: Path, store: int) -> None:
-    try:
-        with _quiet():
-            ray.init(
-                address="local",
-                num_cpus=workers,
-                object_store_memory=store,
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                _temp_dir=str(folder),
-            )
-    except Exception as e:
-        # Ray gives up waiting for its own processes after 30 s, which nobody can set, and raises
-        # this very class; on a busy machine they come up all the same.
-        if type(e) is not Exception or not _join_late(folder):
-            raise BatchError(f"Ray cannot be started: {_line(e)}") from e
-
-
-def _join_late(folder: Path) -> bool:
-    """Wait for the Ray that was started in `folder`; whether it came."""
-    logger.warning("Ray takes long to start; waiting for it.")
-    ray.shutdown()
-    end = time.monotonic() + PATIENCE
-    while time.monotonic() < end:
-        for port in folder.glob("session_latest/gcs_server_port*"):
-            host = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
-            address = f"{host}:{port.read_text(encoding='utf-8').strip()}"
-            with contextlib.suppress(Exception), _quiet():
-                ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-                return True
-            ray.shutdown()
-        time.sleep(1)
-    return False
+    for attempt in range(1, STARTS + 1):
+        try:
+            with _quiet():
+                ray.init(
+                    address="local",
+                    num_cpus=workers,
+                    object_store_memory=store,
+                    include_dashboard=False,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    _temp_dir=str(folder),
+                )
+        except Exception as e:
+            _end_children()
+            # Where it was too slow, Ray raises this very class.
+            if type(e) is not Exception or attempt == STARTS:
+                raise BatchError(f"Ray cannot be started: {_line(e)}") from e
+            logger.warning("Ray was not ready in time; starting it once more.")
+        else:
+            return
 
 
 @contextlib.contextmanager

@@ -44,6 +44,8 @@ def two_nodes() -> Iterator[str]:
     try:
         lines = iter(process.stdout.readline, "")
         address = next((line.split()[1] for line in lines if line.startswith("address ")), "")
+        if not address and busy():
+            pytest.skip("the machine is too busy for Ray: its nodes did not start")
         assert address, "Ray's nodes did not start"
         yield address
     finally:
@@ -58,6 +60,11 @@ def two_nodes() -> Iterator[str]:
         process.wait()
         process.stdout.close()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def busy() -> bool:
+    """Ray cannot be told to wait longer for its own processes (ray-project/ray#65983)."""
+    return os.getloadavg()[0] > 3 * (os.cpu_count() or 1)
 
 
 def clean_environment() -> dict[str, str]:
