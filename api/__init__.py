@@ -1,5 +1,6 @@
 """The HTTP service: `create_app` is what a WSGI server runs."""
 
+from collections.abc import Callable
 from typing import Any
 
 from flask import Flask
@@ -36,6 +37,12 @@ class _Json(DefaultJSONProvider):
         return super().dumps(obj, allow_nan=False, **kwargs)
 
 
+class _App(Flask):
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """As it is: nothing here is async, and Flask would look at every hook of every request."""
+        return func
+
+
 def create_app(settings: Settings | None = None, models: Models | None = None) -> Flask:
     """The service as a WSGI app, its models loaded and warming up.
 
@@ -48,7 +55,7 @@ def create_app(settings: Settings | None = None, models: Models | None = None) -
         BundleError: a bundle is missing or damaged.
     """
     settings = settings or Settings.from_environment()
-    app = Flask(__name__)
+    app = _App(__name__)
     if settings.trusted_proxies:
         app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
             app.wsgi_app, x_for=settings.trusted_proxies, x_proto=settings.trusted_proxies

@@ -1,7 +1,8 @@
 """Uploads made to cost a lot for a few bytes: `make bombs`.
 
 Each goes to a running service with its default limits. Prints for each its size, the answer, how
-long it took, and by how much the worker's memory grew at its peak.
+long it took, and by how much the worker's memory grew at its peak. All are refused but the WAV that
+promises 4 GB: that is what ffmpeg and others write into a pipe, so it is judged as what it holds.
 """
 
 import contextlib
@@ -111,6 +112,9 @@ BOMBS: dict[str, Callable[[], bytes]] = {
 }
 
 
+JUDGED = {"a WAV that promises 4 GB"}
+
+
 class Watch(threading.Thread):
     """The most memory that a process has while it is watched, in MB."""
 
@@ -171,7 +175,8 @@ def main() -> int:
             watch.start()
             status, seconds = exchange(port, request)
             growth = watch.growth()
-            good = status[0] in "24" and seconds < MOST_SECONDS and growth < MOST_MB
+            deserved = "2" if name in JUDGED else "4"
+            good = status[0] == deserved and seconds < MOST_SECONDS and growth < MOST_MB
             kept &= good
             size = len(request) / 1000
             print(
@@ -181,7 +186,8 @@ def main() -> int:
             )
         kept &= exchange(port, warm)[0] == "200" and worker.is_running()
     print(
-        f"\n{'holds    ' if kept else 'DOES NOT '}  each answered in < {MOST_SECONDS:g} s with"
+        f"\n{'holds    ' if kept else 'DOES NOT '}  {len(BOMBS) - len(JUDGED)} refused and"
+        f" {len(JUDGED)} judged as what it holds, each in < {MOST_SECONDS:g} s with"
         f" < {MOST_MB:g} MB of growth, and the service goes on"
     )
     return 0 if kept else 1

@@ -74,6 +74,25 @@ def test_the_page_may_be_framed_where_a_setting_says_so() -> None:
     assert "X-Frame-Options" not in headers
 
 
+@pytest.mark.parametrize(
+    ("url", "isolated"),
+    [
+        ("http://localhost:8000", True),
+        ("http://127.0.0.1:8000", True),
+        ("http://[::1]:8000", True),
+        ("http://app.localhost", True),
+        ("https://ser.example", True),
+        ("http://ser.example", False),
+        ("http://192.168.1.7:8000", False),
+        ("http://localhost.example", False),
+    ],
+)
+def test_pages_are_isolated_only_where_browsers_trust_the_origin(url: str, isolated: bool) -> None:
+    # Elsewhere browsers ignore the header, and log that as an error.
+    headers = client_of().get("/", base_url=url).headers
+    assert headers.get("Cross-Origin-Opener-Policy") == ("same-origin" if isolated else None)
+
+
 def test_behind_a_proxy_with_tls_browsers_are_told_to_stay_there() -> None:
     said = {"X-Forwarded-Proto": "https"}
     assert "Strict-Transport-Security" not in client_of().get("/", headers=said).headers
