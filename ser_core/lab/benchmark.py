@@ -16,16 +16,19 @@ import keras
 import numpy as np
 
 import ser_core
-from ser_core.bundle import INFO, Bundle
+from ser_core.bundle import INFO
 from ser_core.lab.benchmark_results import Results, Row, held
 from ser_core.lab.build import Order, train_on
 from ser_core.lab.calibration import expected_calibration_error
+from ser_core.lab.checkpoint import CheckpointError
+from ser_core.lab.classics import Classic
 from ser_core.lab.corpora import Utterance
 from ser_core.lab.evaluation import Outcome, figures, hear_all, speaker_key
 from ser_core.lab.presets import Preset
 from ser_core.lab.protocols import Protocol
 from ser_core.lab.referencing import draw_profiles
 from ser_core.lab.splits import Split
+from ser_core.prediction import Bias
 from ser_core.recognizer import Recognizer
 
 logger = logging.getLogger(__name__)
@@ -46,7 +49,7 @@ class Training:
     """From 1 on."""
     folds: int
     split: Split
-    preset: Preset
+    preset: Preset | Classic
     """With the protocol's classes."""
     seed: int
     data: str
@@ -89,7 +92,7 @@ class Training:
 def trainings(
     utterances: Sequence[Utterance],
     protocols: Sequence[Protocol],
-    presets: Sequence[Preset],
+    presets: Sequence[Preset | Classic],
     seeds: int,
     data: str,
 ) -> list[Training]:
@@ -121,7 +124,7 @@ def run(
     trains and judges anew what is finished.
 
     Raises:
-        TrainingError, CheckpointError, ExportError: this preset cannot be trained so.
+        TrainingError, ExportError: this preset cannot be trained so.
     """
     with held(training.folder.with_suffix(".lock")) as mine:
         if not mine:
@@ -159,7 +162,12 @@ def _trained(training: Training, progress: bool) -> float | None:
         # What is tested on stays out of sight until the bundle is complete.
         unseen = Split(training.split.train, training.split.valid, [])
         started = time.monotonic()
-        train_on(unseen, order, progress)
+        try:
+            train_on(unseen, order, progress)
+        except CheckpointError as e:
+            logger.warning("begun anew: %s", e)
+            shutil.rmtree(bundle / "work")
+            train_on(unseen, replace(order, resume=False), progress)
         if not resume:
             clock.write_text(f"{time.monotonic() - started:.1f}", encoding="utf-8")
     return float(clock.read_text(encoding="utf-8")) if clock.is_file() else None
@@ -168,6 +176,7 @@ def _trained(training: Training, progress: bool) -> float | None:
 def _judged(
     training: Training, recognizer: Recognizer, references: Sequence[int], seconds: float | None
 ) -> Iterator[Row]:
+    bundle = recognizer.bundle
     outcome = hear_all(recognizer, training.split.test)
     milliseconds = quickest(recognizer)
     for count in references:
@@ -183,9 +192,9 @@ def _judged(
             seed=training.seed,
             references=count,
             speakers_heard=speakers_heard(training.split),
-            **scored(heard, recognizer.bundle),
-            parameters=int(recognizer.bundle.info["parameters"]),
-            bytes=recognizer.bundle.model.stat().st_size,
+            **scored(heard, bundle.temperature, bundle.bias),
+            parameters=int(bundle.info["parameters"]),
+            bytes=bundle.model.stat().st_size,
             milliseconds=round(milliseconds, 3),
             epochs=training.preset.schedule.epochs,
             seconds=seconds,
@@ -196,10 +205,10 @@ def _judged(
         )
 
 
-def scored(outcome: Outcome, bundle: Bundle) -> dict[str, Any]:
+def scored(outcome: Outcome, temperature: float, bias: Bias = ()) -> dict[str, Any]:
     """n, accuracy, UAR and ECE, the answers being among the classes that the utterances have."""
     present = np.unique(outcome.labels)
-    probabilities = outcome.probabilities(bundle.temperature, bundle.bias)[:, present]
+    probabilities = outcome.probabilities(temperature, bias)[:, present]
     probabilities /= probabilities.sum(axis=1, keepdims=True)
     labels = np.searchsorted(present, outcome.labels)
     emotions = [outcome.emotions[index] for index in present]

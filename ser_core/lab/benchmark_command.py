@@ -5,12 +5,14 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 from ser_core.lab import benchmark, benchmark_table
 from ser_core.lab.arguments import DATA_HELP, positive
 from ser_core.lab.benchmark_results import Results, ResultsError, Row
+from ser_core.lab.classics import Classic
 from ser_core.lab.corpora import CorpusError, read
 from ser_core.lab.evaluation import log_skipped
 from ser_core.lab.presets import PRESETS, Preset, preset
@@ -20,8 +22,13 @@ from ser_core.lab.training_command import EXPECTED as TRAINING_ERRORS
 
 logger = logging.getLogger(__name__)
 
-EXPECTED = (CorpusError, SplitError, ResultsError)
-"""What data or earlier results may be at fault for."""
+
+class UnknownSetting(ValueError):  # noqa: N818 (it says what is wrong, not that something broke)
+    """A preset has no such setting."""
+
+
+EXPECTED = (CorpusError, SplitError, ResultsError, UnknownSetting)
+"""What data, earlier results or the options may be at fault for."""
 
 RESULTS = Path("benchmarks/results")
 
@@ -93,7 +100,7 @@ def _run(options: argparse.Namespace, results: Results) -> int:
     plan = benchmark.trainings(
         reading.utterances,
         [protocol(name) for name in dict.fromkeys(options.protocol)],
-        [_changed(preset(name), options) for name in dict.fromkeys(options.preset)],
+        [changed(preset(name), options) for name in dict.fromkeys(options.preset)],
         options.seeds,
         benchmark.data_version(data),
     )
@@ -105,7 +112,7 @@ def _run(options: argparse.Namespace, results: Results) -> int:
     for number, (training, done) in enumerate(zip(plan, finished, strict=True), 1):
         place = f"[{number}/{len(plan)}] {training.name}"
         if done:
-            print(f"{place}: finished before", flush=True)
+            print(f"{place}: finished", flush=True)
             continue
         try:
             rows = benchmark.run(
@@ -114,6 +121,14 @@ def _run(options: argparse.Namespace, results: Results) -> int:
         except TRAINING_ERRORS as e:
             failed += 1
             print(f"{place}: FAILED: {e}", flush=True)
+            continue
+        except ResultsError:
+            raise
+        except Exception as e:
+            # One design's fault must not cost a night of the others.
+            failed += 1
+            logger.exception("%s", place)
+            print(f"{place}: FAILED: {type(e).__name__}: {e}", flush=True)
             continue
         for row in rows:
             print(f"{place}, {_said(row)}", flush=True)
@@ -131,9 +146,18 @@ def _own_data() -> Path:
     return Path(folder) / "manifest.csv"
 
 
-def _changed(chosen: Preset, options: argparse.Namespace) -> Preset:
+def changed(chosen: Preset | Classic, options: argparse.Namespace) -> Preset | Classic:
+    """The preset with the schedule that the options ask for.
+
+    Raises:
+        UnknownSetting: its schedule knows no such thing.
+    """
     given = {name: getattr(options, name) for name in ("epochs", "clips") if getattr(options, name)}
-    return replace(chosen, schedule=replace(chosen.schedule, **given))
+    known = {field.name for field in fields(chosen.schedule)}
+    if unknown := [name for name in given if name not in known]:
+        raise UnknownSetting(f"the preset {chosen.name} takes no --{unknown[0]}")
+    schedule: Any = replace(chosen.schedule, **given)
+    return replace(chosen, schedule=schedule)
 
 
 def _said(row: Row) -> str:

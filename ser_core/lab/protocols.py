@@ -69,7 +69,8 @@ class Protocol:
         present = sorted({u.corpus for u in utterances if u.corpus})
         if self.corpus not in present:
             raise SplitError(
-                f"It tests on the corpus {self.corpus}; here are {', '.join(present) or 'none'}."
+                f"It tests on the corpus {self.corpus}; here "
+                f"{'is' if len(present) == 1 else 'are'} {', '.join(present) or 'none'}."
             )
         if self.others and len(present) < 2:
             raise SplitError(f"It trains on other corpora too; here is {self.corpus} alone.")
