@@ -199,7 +199,8 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 def _short_folder() -> str:
     folder = tempfile.gettempdir()
-    return folder if len(folder) <= LONGEST_FOLDER else "/tmp"  # noqa: S108 (a fresh folder in it)
+    # A fresh folder is made in it.
+    return folder if len(folder) <= LONGEST_FOLDER else "/tmp"  # noqa: S108  # nosec B108
 
 
 def _line(error: BaseException) -> str:
