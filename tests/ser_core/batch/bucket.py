@@ -1,6 +1,7 @@
 """A real S3 server on this machine (moto's), which sees who asks and can make them wait."""
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -65,8 +66,10 @@ class Bucket:
 
 
 def _owner(port: int) -> int:
-    """The process that connected from a local port."""
-    for connection in psutil.net_connections("tcp4"):
-        if connection.laddr and connection.laddr.port == port and connection.pid:
-            return int(connection.pid)
-    return 0
+    """The process that connected from a local port, and waits for its answer."""
+    for _ in range(100):
+        for connection in psutil.net_connections("tcp4"):
+            if connection.laddr and connection.laddr.port == port and connection.pid:
+                return int(connection.pid)
+        time.sleep(0.05)
+    raise LookupError(f"nobody has port {port}")
