@@ -159,7 +159,7 @@ def _fit_keras(
 
 
 def _fit_mlp(classic: Classic, clips: Clips, seed: int, tell: Tell) -> tuple[keras.Model, History]:
-    """`MLPClassifier.fit`, epoch by epoch, so that each can be judged; then in Keras's layers."""
+    """`MLPClassifier`, epoch by epoch, so that each can be judged; then in Keras's layers."""
     from sklearn.neural_network import MLPClassifier  # noqa: PLC0415 (only this design needs it)
 
     schedule = classic.schedule

@@ -36,6 +36,8 @@ class Classic:
     name: str
     values: str
     """The function of `ser_core.lab.classic_features` that computes them."""
+    count: int
+    """How many they are."""
     network: str
     """The function of `ser_core.lab.classic_networks` that makes it."""
     emotions: tuple[str, ...] = EMOTIONS_8
@@ -76,7 +78,7 @@ class Classic:
     def build(self) -> keras.Model:
         """The network: values `(batch, k)` -> logits `(batch, classes)`."""
         make: Callable[..., keras.Model] = getattr(classic_networks, self.network)
-        return make(self.front().output_shape[-1], self.classes, **self.options)
+        return make(self.count, self.classes, **self.options)
 
     def whole(self, network: keras.Model, mean: Values, scale: Values) -> keras.Model:
         """Waveform and length -> logits of the emotions; what the network hears is standardised."""
@@ -89,10 +91,10 @@ class Classic:
 
 
 NIMBLE_CNN = Classic(
-    "nimble-cnn", "mfcc_contour", "nimble_cnn", EMOTIONS_7, 44_100, standardised=False
+    "nimble-cnn", "mfcc_contour", 217, "nimble_cnn", EMOTIONS_7, 44_100, standardised=False
 )
-EDGE_CNN = Classic("edge-cnn", "edge_values", "edge_cnn", EMOTIONS_7)
-ANN_193 = Classic("ann-193", "values_193", "dense", window=3.0, hop=1.5, standardised=False)
+EDGE_CNN = Classic("edge-cnn", "edge_values", 162, "edge_cnn", EMOTIONS_7)
+ANN_193 = Classic("ann-193", "values_193", 193, "dense", window=3.0, hop=1.5, standardised=False)
 MLP_193 = replace(
     ANN_193,
     name="mlp-193",
@@ -105,6 +107,7 @@ MFCC_CNN1D = replace(
     EDGE_CNN,
     name="mfcc-cnn1d",
     values="mfcc_means",
+    count=40,
     emotions=EMOTIONS_8,
     sampling_rate=44_100,
     options={"pools": (5, 8)},

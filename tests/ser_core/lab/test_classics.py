@@ -21,7 +21,7 @@ PARAMETERS = {
 def test_a_classic_has_exactly_its_parameters(name: str, count: int) -> None:
     classic = CLASSICS[name]
     network = classic.build()
-    values = network.input_shape[-1]
+    values = classic.count
     whole = classic.whole(network, np.zeros(values, np.float32), np.ones(values, np.float32))
     assert whole.count_params() == network.count_params() == count
     assert whole.output["logits"].shape == (None, len(classic.emotions))

@@ -62,5 +62,5 @@ def test_a_design_is_trained_exported_loaded_and_answers_over_http(
     assert set(heard["probabilities"]) == set(design.emotions)
     assert sum(heard["probabilities"].values()) == pytest.approx(1, abs=1e-3)
     # What is longer than a window is heard in several.
-    assert [segment["end"] for segment in heard["segments"]][0] <= design.window + 0.1
+    assert heard["segments"][0]["end"] <= design.window + 0.1
     assert len(heard["segments"]) == 2
