@@ -58,7 +58,7 @@ KINDS = {
     "media-type": Kind(
         415,
         "Unsupported media type",
-        "Send multipart/form-data, any audio type, or application/octet-stream.",
+        "Send multipart/form-data, any audio or video type, or application/octet-stream.",
     ),
     "not-audio": Kind(
         415,

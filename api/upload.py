@@ -27,7 +27,11 @@ FORM_FIELDS = 16
 
 _BLOCK = 64 * 1024
 _FORM_BLOCK = 1024 * 1024
-_RAW_TYPES = ("application/octet-stream", "application/ogg")
+_RAW_TYPES = (
+    *("audio/", "video/", "application/ogg"),
+    *("application/octet-stream", "binary/octet-stream"),
+)
+"""How the types of recordings begin: MP4 and WebM are called videos, whatever they hold."""
 
 
 @dataclass(frozen=True)
@@ -265,11 +269,11 @@ def _from_body() -> BinaryIO:
     kind = request.mimetype
     body = cast(AudioRequest, request).new_file()
     if request.content_length != 0:
-        if kind and kind not in _RAW_TYPES and not kind.startswith("audio/"):
+        if kind and not kind.startswith(_RAW_TYPES):
             raise Problem(
                 "media-type",
                 f"The body is {kind[:80]}: send multipart/form-data with a field {FIELD!r},"
-                " or the recording itself as audio/* or application/octet-stream.",
+                " or the recording itself as audio/*, video/* or application/octet-stream.",
             )
         for block in _blocks():
             body.write(block)

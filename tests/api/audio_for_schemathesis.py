@@ -24,7 +24,7 @@ NORM = Recognizer.load().check_profiles()
 schemathesis.openapi.format("binary", RECORDINGS.map(Binary))
 schemathesis.openapi.format("segments", strategies.sampled_from(PARTS).map(json.dumps))
 schemathesis.openapi.format("profile", strategies.just(Profile(NORM.mean, 3.0).to_token(NORM)))
-for media_type in ("audio/wav", "application/octet-stream"):
+for media_type in ("audio/wav", "video/mp4", "application/octet-stream"):
     schemathesis.openapi.media_type(media_type, RECORDINGS)
 
 

@@ -45,7 +45,10 @@ def test_emotions_keep_the_order_of_the_bundle(client: FlaskClient) -> None:
 
 @pytest.mark.parametrize(
     "content_type",
-    ["audio/wav", "audio/mpeg; rate=16000", "application/octet-stream", "application/ogg", None],
+    [
+        *("audio/wav", "audio/mpeg; rate=16000", "video/webm", "video/mp4", "application/ogg"),
+        *("application/octet-stream", "binary/octet-stream", None),
+    ],
 )
 def test_the_body_itself_may_be_the_recording(
     client: FlaskClient, content_type: str | None
