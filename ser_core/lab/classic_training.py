@@ -184,8 +184,11 @@ def _fit_mlp(classic: Classic, clips: Clips, seed: int, tell: Tell) -> tuple[ker
 
 def carry_over(mlp: Any, network: keras.Model) -> None:
     """Give the dense layers of `network` the weights of a fitted `MLPClassifier`."""
-    pairs = zip(mlp.coefs_, mlp.intercepts_, strict=True)
-    network.set_weights([np.asarray(each, np.float32) for pair in pairs for each in pair])
+    weights = [each for pair in zip(mlp.coefs_, mlp.intercepts_, strict=True) for each in pair]
+    if len(mlp.classes_) == 2:
+        # It has one output, for the second class; a softmax over 0 and that is the same.
+        weights[-2:] = [np.concatenate([0 * each, each], axis=-1) for each in weights[-2:]]
+    network.set_weights([np.asarray(each, np.float32) for each in weights])
 
 
 def _settled(mlp: Any, history: History) -> bool:

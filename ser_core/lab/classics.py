@@ -22,10 +22,10 @@ SEXES = ("F", "M")
 class ClassicSchedule:
     """How a classic design is fitted: categorical cross-entropy, Adam, every clip once an epoch."""
 
-    epochs: int = 100
-    batch: int = 32
+    epochs: int = 50
+    batch: int = 64
     learning_rate: float = 1e-3
-    patience: int = 20
+    patience: int = 10
     """Epochs without a better UAR on the validation speakers after which it ends."""
 
 
@@ -94,7 +94,16 @@ NIMBLE_CNN = Classic(
     "nimble-cnn", "mfcc_contour", 217, "nimble_cnn", EMOTIONS_7, 44_100, standardised=False
 )
 EDGE_CNN = Classic("edge-cnn", "edge_values", 162, "edge_cnn", EMOTIONS_7)
-ANN_193 = Classic("ann-193", "values_193", 193, "dense", window=3.0, hop=1.5, standardised=False)
+ANN_193 = Classic(
+    "ann-193",
+    "values_193",
+    193,
+    "dense",
+    window=3.0,
+    hop=1.5,
+    standardised=False,
+    schedule=ClassicSchedule(epochs=100, batch=32, patience=20),
+)
 MLP_193 = replace(
     ANN_193,
     name="mlp-193",

@@ -156,10 +156,11 @@ def test_mlp_ends_where_scikit_learn_would(tmp_path: Path) -> None:
     assert len(history) == mlp.n_iter_ < 30
 
 
-def test_weights_are_carried_over_layer_by_layer() -> None:
+@pytest.mark.parametrize("classes", [2, 3])
+def test_weights_are_carried_over_layer_by_layer(classes: int) -> None:
     mlp = MLPClassifier((12, 6), random_state=0)
-    mlp.partial_fit(CLIPS.values, CLIPS.targets, classes=[0, 1, 2])
-    network = SMALL_MLP.build()
+    mlp.partial_fit(CLIPS.values, CLIPS.targets % classes, classes=range(classes))
+    network = replace(SMALL_MLP, emotions=EMOTIONS[:classes]).build()
     carry_over(mlp, network)
     scaled = CLIPS.held_out / 100
     actual = np.asarray(keras.ops.softmax(network(scaled)))

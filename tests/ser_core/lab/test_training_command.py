@@ -1,0 +1,40 @@
+"""Options of `ser train` that do not go together are told apart before any data is read."""
+
+import pytest
+
+from ser_core.cli import main
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--augment", "noise"], "--augment is for classic designs: nimble-cnn, edge-cnn, ann-193"),
+        (["--search"], "--search is for classic designs: nimble-cnn"),
+        (["--preset", "edge-cnn", "--clips", "5"], "--clips is not for edge-cnn"),
+        (["--preset", "edge-cnn", "--search"], "--search knows mlp-193 and ann-193, not edge-cnn"),
+        (
+            ["--preset", "mlp-193", "--search", "huge"],
+            "no grid 'huge' for mlp-193; there are quick",
+        ),
+        (["--preset", "mlp-193", "--search", "--resume"], "--search begins anew"),
+        (["--preset", "ann-193", "--augment", "echo"], "no augmentation is called 'echo'; there"),
+        (["--preset", "ann-193", "--augment", "pitch:3..1"], "must rise and lie in -12..12"),
+    ],
+)
+def test_what_does_not_go_together_is_refused_with_what_does(
+    options: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", "--data", "nowhere", *options]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("ser: ")
+    assert message in error
+
+
+def test_an_unknown_preset_is_answered_with_all_there_are(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["train", "--data", "nowhere", "--preset", "transformer"])
+    error = capsys.readouterr().err
+    for name in ("relative-cnn", "nimble-cnn", "mfcc-cnn1d-8", "logmel-cnn2d", "crnn"):
+        assert name in error
