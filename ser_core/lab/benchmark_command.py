@@ -51,7 +51,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         default=[],
         choices=sorted(PRESETS),
         metavar="NAME",
-        help=f"what to train: {', '.join(sorted(PRESETS))}",
+        help=f"what to train, with the protocol's emotions: {', '.join(sorted(PRESETS))}",
     )
     command.add_argument(
         "--data",

@@ -142,7 +142,7 @@ def _overview(found: Sequence[Line]) -> str:
 def _details(found: Sequence[Line]) -> str:
     table = [[
         "protocol", "speakers heard in training", "preset", "references", "UAR", "accuracy", "ECE",
-        "folds", "seeds", "n", "parameters", "size", "3 s take", "epochs",
+        "folds", "seeds", "n", "parameters", "MB", "ms for 3 s", "epochs",
     ]]  # fmt: skip
     for line in found:
         one = line.one
@@ -151,7 +151,7 @@ def _details(found: Sequence[Line]) -> str:
             one.protocol, one.speakers_heard, f"`{one.preset}`", str(one.references),
             _spread(line, "uar"), _spread(line, "accuracy"), _point(line.mean("ece")), folds,
             str(line.seeds), f"{_tested(line):,}", f"{one.parameters:,}",
-            f"{one.bytes / 1e6:.2f} MB", f"{_least(line):.2g} ms", str(one.epochs),
+            f"{one.bytes / 1e6:.2f}", f"{_least(line):.2f}", str(one.epochs),
         ])  # fmt: skip
     return _table(table)
 
