@@ -19,8 +19,10 @@ LAB = {
     "train": "train a model on labelled recordings",
     "evaluate": "judge a model on labelled recordings",
     "benchmark": "train and judge designs under named protocols",
+    "export": "write a model as another runtime wants it",
     "robustness": "judge a model under noise, codecs, lines, levels and rooms",
     "calibrate": "fit a model's confidence to some labelled recordings of your own",
+    "explore": "look at labelled recordings: balance, spectra, features",
     "features": "write acoustic features of recordings to a file",
 }
 """Commands that need the [train] extra, from `ser_core.lab.commands`."""

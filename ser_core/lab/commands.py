@@ -7,8 +7,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from ser_core.bundle import Bundle
 from ser_core.lab import evaluation
-from ser_core.lab.arguments import DATA_HELP, positive
+from ser_core.lab.arguments import DATA_HELP, folder, positive
 from ser_core.lab.corpora import CorpusError, read
 from ser_core.lab.referencing import NoReferences, draw_profiles
 from ser_core.lab.risk import trust
@@ -46,6 +47,9 @@ def add_evaluate(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--seed", type=int, default=0, help="of that draw")
     command.add_argument("--json", action="store_true", help="figures as JSON")
+    command.add_argument(
+        "--report", type=folder, metavar="FOLDER", help="write a page to look at and listen to"
+    )
     command.set_defaults(run=_reporting(_evaluate, (CorpusError, NoReferences)))
 
 
@@ -55,6 +59,14 @@ def add_benchmark(command: argparse.ArgumentParser) -> None:
 
     benchmark_command.add_arguments(command)
     command.set_defaults(run=_reporting(benchmark_command.main, benchmark_command.EXPECTED))
+
+
+def add_export(command: argparse.ArgumentParser) -> None:
+    """`ser export BUNDLE --to TARGET --data ...`."""
+    from ser_core.lab import export_command  # noqa: PLC0415 (TensorFlow takes seconds)
+
+    export_command.add_arguments(command)
+    command.set_defaults(run=_reporting(export_command.main, export_command.EXPECTED))
 
 
 def add_robustness(command: argparse.ArgumentParser) -> None:
@@ -71,6 +83,14 @@ def add_calibrate(command: argparse.ArgumentParser) -> None:
 
     calibrate_command.add_arguments(command)
     command.set_defaults(run=_reporting(calibrate_command.main, calibrate_command.EXPECTED))
+
+
+def add_explore(command: argparse.ArgumentParser) -> None:
+    """`ser explore MANIFEST --report FOLDER`."""
+    from ser_core.lab import explore  # noqa: PLC0415 (librosa takes seconds)
+
+    explore.add_arguments(command)
+    command.set_defaults(run=_reporting(explore.main, explore.EXPECTED))
 
 
 def add_features(command: argparse.ArgumentParser) -> None:
@@ -128,4 +148,23 @@ def _evaluate(options: argparse.Namespace) -> int:
         print(json.dumps(result))
     else:
         evaluation.print_scores(result, bundle.emotions)
+    if options.report:
+        path = _report(options, bundle, outcome, len(trained_on))
+        print(f"wrote {path}", file=sys.stderr)
     return 0
+
+
+def _report(
+    options: argparse.Namespace, bundle: Bundle, outcome: evaluation.Outcome, flattered: int
+) -> Path:
+    from ser_core.lab import report  # noqa: PLC0415 (matplotlib takes a second)
+
+    if not outcome.heard:
+        raise CorpusError(f"nothing of {options.data} could be judged: there is no report")
+    told = str(options.data)
+    if options.split:
+        told += f", split {options.split}"
+    if options.references:
+        whose = "other speakers" if options.of_others else "the same speaker"
+        told += f", relative to {options.references} other recordings of {whose}"
+    return report.write_report(options.report, bundle, outcome, data=told, flattered=flattered)

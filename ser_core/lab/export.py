@@ -1,6 +1,8 @@
 """Keras -> LiteRT, each file checked against Keras."""
 
+import re
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +11,14 @@ import numpy as np
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
+from tensorflow.lite.python.convert_phase import ConverterError
 
 # Registers the layers that a saved model is made of.
 from ser_core.lab import presets, relative  # noqa: F401
 
 
 class ExportError(RuntimeError):
-    """An exported file does not do what the Keras model does."""
+    """A model cannot be written so, or the file does not do what the Keras model does."""
 
 
 def load_keras(path: Path) -> keras.Model:
@@ -28,25 +31,51 @@ def export_litert(model: keras.Model, path: Path, *, int8: bool = False) -> None
 
     Its signature `predict` has the model's inputs and outputs by their names, each with a batch
     of 1; length and count are `(1,)`. `int8` stores the weights in 8 bits (dynamic range).
+
+    Raises:
+        ExportError: LiteRT lacks an operation that the model needs.
     """
-    specs = [
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    archive.add_endpoint(name="predict", fn=endpoint(model), input_signature=signature(model))
+    with tempfile.TemporaryDirectory() as folder:
+        archive.write_out(folder, verbose=False)
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=["predict"])
+        if int8:
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        path.write_bytes(converted(converter))
+
+
+def signature(model: keras.Model) -> list[tf.TensorSpec]:
+    """What one window is, by the names of the model's inputs; a single number stands alone."""
+    return [
         tf.TensorSpec((1, *_unboxed(each)), each.dtype, name=each.name) for each in model.inputs
     ]
+
+
+def endpoint(model: keras.Model) -> Callable[..., dict[str, Any]]:
+    """A function of one window, as `signature` has it -> the model's answers by name."""
 
     def predict(*inputs: Any) -> dict[str, Any]:
         shaped = [tf.reshape(x, (1, -1)) for x in inputs]
         answers: dict[str, Any] = model(shaped, training=False)
         return answers
 
-    archive = keras.export.ExportArchive()
-    archive.track(model)
-    archive.add_endpoint(name="predict", fn=predict, input_signature=specs)
-    with tempfile.TemporaryDirectory() as folder:
-        archive.write_out(folder, verbose=False)
-        converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=["predict"])
-        if int8:
-            converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        path.write_bytes(converter.convert())
+    return predict
+
+
+def converted(converter: Any) -> bytes:
+    """What a `TFLiteConverter` makes.
+
+    Raises:
+        ExportError: LiteRT lacks an operation that the model needs; the message names it.
+    """
+    try:
+        return bytes(converter.convert())
+    except (RuntimeError, ValueError, ConverterError) as e:
+        missing = sorted(set(re.findall(r"'(tfl?\.\w+)' op", str(e))))
+        what = ", ".join(missing) or str(e).strip().splitlines()[0]
+        raise ExportError(f"LiteRT cannot run this model: {what}. --to h5 can hold it.") from e
 
 
 def _unboxed(symbol: Any) -> tuple[int, ...]:

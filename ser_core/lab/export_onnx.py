@@ -1,0 +1,82 @@
+"""Keras -> ONNX: one file that onnxruntime, and what else reads ONNX, can run."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import onnx
+import tensorflow as tf
+import tf2onnx
+
+from ser_core.lab.export import ExportError, endpoint, signature
+
+OPSET = 17
+"""Old enough for runtimes of 2022, and new enough for every operation here."""
+
+
+def export_onnx(model: keras.Model, path: Path) -> None:
+    """Write `model` with the inputs and outputs of its LiteRT file: one window, by name.
+
+    Spectra are computed by matrix products, since an FFT does not convert.
+
+    Raises:
+        ExportError: the model needs an operation that ONNX has not.
+    """
+    specs = signature(model)
+    graph = tf.function(endpoint(without_fft(model)), input_signature=specs)
+    # It tells of operations that it cannot convert here, and what to do about them below.
+    logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)
+    try:
+        proto, _ = tf2onnx.convert.from_function(
+            graph, specs, opset=OPSET, custom_op_handlers={"Erfc": (_erfc, [])}
+        )
+    except (ValueError, RuntimeError, KeyError, AssertionError) as e:
+        raise ExportError(f"no ONNX can be made of this model: {e}. --to tflite or h5 may.") from e
+    strange = {n.op_type for n in proto.graph.node if not onnx.defs.has(n.op_type, n.domain)}
+    if strange:
+        raise ExportError(
+            f"ONNX has nothing like TensorFlow's {', '.join(sorted(strange))}, which this model "
+            "needs. --to tflite or h5 may hold it."
+        )
+    onnx.checker.check_model(proto)
+    path.write_bytes(proto.SerializeToString())
+
+
+def without_fft(model: keras.Model) -> keras.Model:
+    """The same model with the same numbers, every FFT done by products with cosines and sines."""
+    config = keras.saving.serialize_keras_object(model)
+    if not _switch(config):
+        return model
+    copy = keras.saving.deserialize_keras_object(config)
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+def _switch(config: Any) -> int:
+    """Set `method` to "dft" in every layer's configuration that has it; how many were there?"""
+    if isinstance(config, list | tuple):
+        return sum(_switch(each) for each in config)
+    if not isinstance(config, dict):
+        return 0
+    found = config.get("method") == "fft"
+    if found:
+        config["method"] = "dft"
+    return found + sum(_switch(each) for each in config.values())
+
+
+def _erfc(context: Any, node: Any, name: str, _: Any) -> None:
+    """1 - erf(x), for which ONNX has no operation of its own: it is in the exact GELU."""
+    one = context.make_const(tf2onnx.utils.make_name("one"), np.array(1.0, np.float32))
+    erf = context.make_node("Erf", [node.input[0]], name=tf2onnx.utils.make_name("erf"))
+    shapes, types = node.output_shapes, node.output_dtypes
+    context.remove_node(node.name)
+    context.make_node(
+        "Sub",
+        [one.output[0], erf.output[0]],
+        outputs=node.output,
+        name=name,
+        shapes=shapes,
+        dtypes=types,
+    )

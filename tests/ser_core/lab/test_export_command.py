@@ -1,0 +1,157 @@
+"""`ser export` as it is typed."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from examples import edge_int8, edge_pi
+from ser_core import Recognizer
+from ser_core.bundle import sha256
+from ser_core.cli import main
+from ser_core.lab import export_command
+from ser_core.lab.corpora import read
+from ser_core.lab.dataset import voiced
+from ser_core.lab.export import load_keras
+from ser_core.lab.export_int8 import cut
+from ser_core.lab.exported import Int8Runtime
+from tests.acting import act, read_rows, write_manifest
+from tests.ser_core.conftest import Trained
+from tests.sounds import encode, voice
+
+
+@pytest.fixture(autouse=True)
+def working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def export(trained: Trained, *arguments: str) -> int:
+    return main(["export", str(trained.bundle), "--data", str(trained.manifest), *arguments])
+
+
+def described(path: str) -> dict[str, Any]:
+    result: dict[str, Any] = json.loads(Path(path).read_text())
+    return result
+
+
+@pytest.mark.parametrize("target", ["tflite", "onnx", "h5"])
+def test_a_float_file_answers_as_keras_on_recordings(
+    trained: Trained, target: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert export(trained, "--to", target) == 0
+    lines = capsys.readouterr().out.splitlines()
+    size = Path(f"tiny.{target}").stat().st_size / 1e6
+    assert lines[0] == (
+        f"wrote tiny.{target} ({size:.2f} MB) and tiny.{target}.json, what a device must know of it"
+    )
+    assert lines[1] == "compared on 6 recordings of 1 speakers:"
+    assert "6 of 6 (100.0%)" in lines[3]
+    told = described(f"tiny.{target}.json")
+    assert told["compared_with_keras"]["largest_difference"] < 1e-4
+    assert told["sha256"] == sha256(Path(f"tiny.{target}"))
+    assert told["emotions"][0] == "angry"
+    assert told["inputs"] == {"waveform": [1, 48_000], "length": [1]}
+    assert told["outputs"] == {"logits": [1, 7]}
+    assert not [*Path().glob("partial*")]
+    if target == "h5":
+        weights, expected = (
+            load_keras(path).get_weights()
+            for path in (Path("tiny.h5"), trained.bundle / "model.keras")
+        )
+        for found, wanted in zip(weights, expected, strict=True):
+            np.testing.assert_array_equal(found, wanted)
+
+
+def test_int8_tells_its_cost_and_what_the_device_must_do(
+    trained: Trained, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert export(trained, "--to", "int8", "--split", "valid") == 0
+    output = capsys.readouterr().out
+    assert "compared on 12 recordings of 2 speakers:" in output
+    assert "int8 costs" in output
+    told = described("tiny.int8.tflite.json")
+    assert told["inputs"] == {"features": [1, 188, 64], "mask": [1, 188]}
+    assert told["quantisation"]["mask"]["scale"] == pytest.approx(1 / 255)
+    assert told["left_out"] == ["speaker profile"]
+    assert "LogMel" in {step["layer"] for step in told["front_end"]}
+    assert len(told["mel_edges"]) == 66
+    # The example's front end and its answers are those that the UAR was measured with.
+    parts = cut(load_keras(trained.bundle / "model.keras"))
+    runtime = Int8Runtime(Path("tiny.int8.tflite"), parts)
+    for signal in (act("b4", "angry", 1.7), act("a4", "sad", 0.6), voice(4.0)):
+        features, mask = edge_int8.front_end(signal, told)
+        window = np.zeros((1, 48_000), np.float32)
+        window[0, : len(signal)] = signal[:48_000]
+        length = np.array([[min(len(signal), 48_000)]], np.int32)
+        expected = parts.features((window, length))
+        np.testing.assert_array_equal(mask, expected[1][0])
+        np.testing.assert_allclose(features, expected[0][0], atol=2e-3)
+        heard = edge_int8.hear(Path("tiny.int8.tflite"), signal)
+        logits = runtime.logits(window, length[:, 0])[0] / told["temperature"]
+        assert max(heard, key=heard.__getitem__) == told["emotions"][logits.argmax()]
+        assert sum(heard.values()) == pytest.approx(1)
+
+
+def test_the_example_for_a_raspberry_pi_hears_what_the_recognizer_hears(
+    trained: Trained, tiny: Recognizer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert export(trained, "--to", "tflite") == 0
+    # Cut to what sounds, as the example does not look for that.
+    utterance = next(u for u in read(trained.manifest).utterances if u.speaker == "b4")
+    signal = voiced(utterance.path, 16_000)
+    path = tmp_path / "speech.wav"
+    path.write_bytes(encode(signal, "wav-float"))
+    heard = edge_pi.hear(Path("tiny.tflite"), path)
+    expected = tiny.predict(path).probabilities
+    assert heard == pytest.approx(dict(expected), abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--to", "onnx", "--out", "no/such/x.onnx"], "there is no folder no/such to write x.onnx"),
+        (["--to", "onnx", "--data", "nowhere.csv"], "nowhere.csv: there is no such file"),
+    ],
+)
+def test_what_cannot_be_is_one_line_and_status_1(
+    trained: Trained, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert export(trained, *arguments) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("ser: ")
+    assert message in line
+
+
+def test_an_unknown_target_names_those_there_are(
+    trained: Trained, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        export(trained, "--to", "coreml")
+    error = capsys.readouterr().err
+    assert "coreml" in error
+    assert all(target in error for target in export_command.TARGETS)
+
+
+def test_labels_that_the_model_has_not_are_no_recordings(
+    trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = trained.manifest.parent
+    rows = [
+        row | {"path": str(folder / row["path"]), "label": "boredom"}
+        for row in read_rows(trained.manifest)
+    ]
+    write_manifest(tmp_path / "bored.csv", rows)
+    assert export(trained, "--to", "onnx", "--data", "bored.csv") == 1
+    assert "no utterances with a label that tiny knows: angry" in capsys.readouterr().err
+
+
+def test_a_file_that_answers_otherwise_is_not_kept(
+    trained: Trained, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(export_command, "TOLERANCE", -1.0)
+    assert export(trained, "--to", "tflite") == 1
+    assert "tiny.tflite answers otherwise than Keras" in capsys.readouterr().err
+    assert not [*Path().iterdir()]
