@@ -3,8 +3,9 @@
 import logging
 import shutil
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ser_core.bundle import CARD, INFO, Bundle, write_info
-from ser_core.lab import classic_training, export, training
+from ser_core.lab import classic_training, export, training, transfer
 from ser_core.lab.calibration import choose_threshold, expected_calibration_error, fit_temperature
 from ser_core.lab.card import model_card
 from ser_core.lab.classics import Classic
@@ -52,6 +53,8 @@ class Order:
     """Name of a grid of `ser_core.lab.search`; the best of it is kept."""
     corpora: tuple[str, ...] = ()
     """Those of `data` to use; all unless named."""
+    init: str = ""
+    """A bundle whose network the new one begins with: its name or folder."""
     command: str = ""
 
 
@@ -145,17 +148,51 @@ def fit_spectral(
     # The smaller part first: what is wrong with it shows before the long one is read.
     valid_set = training.prepare(split.valid, preset, "validation")
     train_set = training.prepare(split.train, preset)
+    begin, details = begin_with_bundle(order.init, preset, split) if order.init else (None, {})
     heard = np.unique(train_set.labels)
     if unheard := [e for index, e in enumerate(preset.emotions) if index not in heard]:
         logger.warning("no utterance to train on is %s", " or ".join(unheard))
     model, history = training.fit(
-        preset, train_set, valid_set, work, seed=order.seed, resume=order.resume, progress=progress
+        preset,
+        train_set,
+        valid_set,
+        work,
+        seed=order.seed,
+        resume=order.resume,
+        progress=progress,
+        begin=begin,
     )
     readable = Split(train_set.utterances, valid_set.utterances, split.test)
     if not preset.relative:
-        return Fitted(preset.whole(model), history, readable)
+        return Fitted(preset.whole(model), history, readable, details=details)
     whole, norm = fit_to_profiles(preset, model, train_set, order.seed, progress)
-    return Fitted(whole, history, readable, norm)
+    return Fitted(whole, history, readable, norm, details)
+
+
+def begin_with_bundle(
+    name: str, preset: Preset, split: Split
+) -> tuple[Callable[[Any], None], dict[str, Any]]:
+    """What gives a new network the bundle's weights, and what is to be said of that.
+
+    Raises:
+        BundleError: there is no such bundle.
+        TransferError: its network is another one.
+    """
+    bundle = Bundle.load(name)
+    begin = partial(transfer.begin_with, bundle=bundle, preset=preset)
+    begin(preset.build())  # what is wrong shows before any time is spent
+    heard = set(bundle.info.get("speakers", []))
+    judged = {speaker_key(u) for u in (*split.valid, *split.test) if u.speaker}
+    if flattered := judged & heard:
+        logger.warning(
+            "Warning: %s was trained on %d of the speakers that this one is judged by (%s); the "
+            "figures flatter it.",
+            bundle.name,
+            len(flattered),
+            ", ".join(sorted(flattered)[:5]),
+        )
+    own = {speaker_key(u) for u in split.train if u.speaker}
+    return begin, {"init": transfer.lineage(bundle), "speakers": sorted(own | heard)}
 
 
 def fit_classic(

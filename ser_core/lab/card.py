@@ -45,6 +45,7 @@ def model_card(bundle: Bundle) -> str:
         f"## Trained on\n\n| corpus | utterances | terms |\n|---|---|---|\n{corpora}",
         f"{len(info['speakers'])} speakers, listed in `bundle.json`. The terms of this data "
         f"are the model's. Made by `{info['command']}` with seed {info['seed']}.",
+        *([_lineage(info["init"])] if info.get("init") else []),
         *([str(info["note"])] if info.get("note") else []),
         *(_figures(name, figures) for name, figures in info["metrics"].items()),
         f"An answer whose confidence is under {bundle.threshold:g} is called uncertain; "
@@ -57,6 +58,18 @@ def model_card(bundle: Bundle) -> str:
         LIMITS,
     ]
     return "\n\n".join(parts)
+
+
+def _lineage(init: dict[str, Any]) -> str:
+    """Which bundle it began with, and what that one was trained on."""
+    corpora = ", ".join(
+        f"{name or '(unnamed)'} ({LICENCES.get(name, 'terms not stated')})"
+        for name in init["corpora"]
+    )
+    return (
+        f"Its network began with that of `{init['name']}` {init['version']}, which was trained on "
+        f"{corpora}: these terms are this model's as well, and those speakers were heard too."
+    )
 
 
 def _calibration(made: dict[str, Any]) -> str:

@@ -98,10 +98,12 @@ def fit(
     seed: int = 0,
     resume: bool = False,
     progress: bool = True,
+    begin: Callable[[keras.Model], None] | None = None,
 ) -> tuple[keras.Model, list[dict[str, float]]]:
     """Fit `preset`; the weights of the best epoch by mean UAR over the validation corpora.
 
-    Every epoch leaves a checkpoint in `folder`, from which `resume` goes on.
+    Every epoch leaves a checkpoint in `folder`, from which `resume` goes on. `begin` may give the
+    new model other weights to begin with.
     Returns the model (log-mel and mask -> logits) and the figures of every epoch.
 
     Raises:
@@ -122,6 +124,8 @@ def fit(
     else:
         checkpoints.begin()
         model = preset.build()
+        if begin is not None:
+            begin(model)
         model.compile(
             optimizer=_optimizer(preset.schedule, len(batches)),
             loss=keras.losses.CategoricalCrossentropy(

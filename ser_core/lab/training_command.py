@@ -18,6 +18,7 @@ from ser_core.lab.presets import PRESETS, Preset, preset
 from ser_core.lab.search import GRIDS, SearchError, grid_of, print_trials
 from ser_core.lab.splits import SplitError
 from ser_core.lab.training import TrainingError
+from ser_core.lab.transfer import TransferError, gentle
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +34,7 @@ EXPECTED = (
     CheckpointError,
     ExportError,
     UsageError,
+    TransferError,
     AugmentationError,
     SearchError,
 )
@@ -53,6 +55,12 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--name", help="the bundle's name (default: its folder's)")
     command.add_argument("--version", default="1.0.0", help="the bundle's version")
     command.add_argument("--note", default="", help="what its card is to say of the data")
+    command.add_argument(
+        "--init",
+        metavar="BUNDLE",
+        default="",
+        help="begin with this bundle's network: fewer epochs, smaller steps (see docs/own-data.md)",
+    )
     command.add_argument("--epochs", type=positive, help="other than the preset's")
     command.add_argument("--clips", type=positive, help="drawn for an epoch, likewise")
     command.add_argument(
@@ -89,6 +97,7 @@ def main(options: argparse.Namespace) -> int:
         resume=options.resume,
         search=options.search,
         corpora=options.corpora,
+        init=options.init,
         command=options.command,
     )
     try:
@@ -119,7 +128,10 @@ def chosen_preset(options: argparse.Namespace) -> Preset | Classic:
         if options.augment or options.search:
             option = "--augment" if options.augment else "--search"
             raise UsageError(f"{option} is for classic designs: {', '.join(CLASSICS)}")
-        return replace(chosen, schedule=replace(chosen.schedule, **given))
+        usual = gentle(chosen.schedule) if options.init else chosen.schedule
+        return replace(chosen, schedule=replace(usual, **given))
+    if options.init:
+        raise UsageError(f"--init is not for {chosen.name}: classic designs begin anew")
     if options.clips:
         raise UsageError(f"--clips is not for {chosen.name}, which hears every clip in an epoch")
     if options.search:

@@ -1,0 +1,94 @@
+"""A network that begins with what a bundle has learnt, on data of one's own."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import keras
+
+from ser_core.bundle import Bundle
+from ser_core.lab.export import load_keras
+from ser_core.lab.networks import NETWORK
+from ser_core.lab.presets import Preset, Schedule
+
+EPOCHS, CLIPS = 10, 2048
+"""What a network that knows speech already needs: a twentieth of what a new one does."""
+LEARNING_RATE = 3e-4
+RELATIVE_STEPS = 1500
+EMBEDDER = "embedder"
+"""The name that the network's copy without its last layer has in a bundle that knows profiles."""
+
+
+class TransferError(ValueError):
+    """A bundle that this network cannot begin with; the message says why."""
+
+
+def gentle(schedule: Schedule) -> Schedule:
+    """The schedule for a network that begins with learnt weights: shorter, in smaller steps."""
+    return replace(
+        schedule,
+        epochs=EPOCHS,
+        clips=CLIPS,
+        learning_rate=LEARNING_RATE,
+        warm_up=1,
+        relative_steps=RELATIVE_STEPS,
+    )
+
+
+def begin_with(model: keras.Model, bundle: Bundle, preset: Preset) -> None:
+    """Give `model`, as `preset` builds it, the weights of the bundle's network.
+
+    The last layer comes along where the emotions are the same; else it begins anew.
+
+    Raises:
+        TransferError: the bundle has no such network.
+    """
+    whole = _load(bundle)
+    source = next(_networks(whole), None)
+    if source is None:
+        raise TransferError(f"{bundle.path} has no network that {preset.name} could begin with")
+    kept, given = _weighted(model.get_layer(NETWORK)), _weighted(source)
+    if source.name == EMBEDDER or bundle.emotions != preset.emotions:
+        kept = [layer for layer in kept if layer.name != "logits"]
+        given = [layer for layer in given if layer.name != "logits"]
+    if [_shapes(layer) for layer in kept] != [_shapes(layer) for layer in given]:
+        raise TransferError(
+            f"{bundle.path} has another network than the preset {preset.name}: it was made with "
+            f"{bundle.info.get('preset', 'an unknown one')}"
+        )
+    for layer, other in zip(kept, given, strict=True):
+        layer.set_weights(other.get_weights())
+
+
+def lineage(bundle: Bundle) -> dict[str, Any]:
+    """What a model that begins with `bundle` has to say of it: its data's terms go on."""
+    corpora = dict(bundle.info.get("corpora", {}))
+    for name, count in bundle.info.get("init", {}).get("corpora", {}).items():
+        corpora[name] = corpora.get(name, 0) + count
+    return {"name": bundle.name, "version": bundle.version, "corpora": corpora}
+
+
+def _load(bundle: Bundle) -> keras.Model:
+    try:
+        return load_keras(bundle.path / "model.keras")
+    except (OSError, ValueError, TypeError) as e:
+        first = str(e).splitlines()[0] if str(e) else type(e).__name__
+        raise TransferError(f"{bundle.path} has no model.keras that can be loaded: {first}") from e
+
+
+def _networks(model: Any) -> Iterator[Any]:
+    """The models named as a network in `model`, however deep."""
+    for layer in getattr(model, "layers", ()):
+        if layer.name in {NETWORK, EMBEDDER} and isinstance(layer, keras.Model):
+            yield layer
+        else:
+            yield from _networks(layer)
+
+
+def _weighted(model: Any) -> list[Any]:
+    """Layers that hold weights, in the order in which data flows."""
+    return [layer for layer in model.layers if layer.weights]
+
+
+def _shapes(layer: Any) -> Sequence[tuple[int, ...]]:
+    return [tuple(weight.shape) for weight in layer.weights]
