@@ -43,13 +43,22 @@ class Runtime(Protocol):
 
 
 class LiteRT:
-    """TensorFlow's on-device runtime: small and quick, needs no TensorFlow."""
+    """TensorFlow's on-device runtime: small and quick, needs no TensorFlow.
 
-    def __init__(self, path: Path, threads: int = 1) -> None:
+    Args:
+        path: the model's file.
+        threads: that work on one window.
+        content: what the file holds, if it is at hand.
+    """
+
+    def __init__(self, path: Path, threads: int = 1, content: bytes | None = None) -> None:
         from ai_edge_litert.interpreter import Interpreter  # noqa: PLC0415 (other runtimes need not have it)
 
         try:
-            interpreter = Interpreter(model_path=str(path), num_threads=threads)
+            # By its path it would be mapped: who copied a new model over a file that is served
+            # would change the one that runs.
+            content = path.read_bytes() if content is None else content
+            interpreter = Interpreter(model_content=content, num_threads=threads)
             # The runner keeps only a weak hold on its interpreter.
             self._interpreter = interpreter
             self._predict = interpreter.get_signature_runner("predict")
@@ -123,7 +132,8 @@ class Pool:
     ) -> None:
         if runtime not in RUNTIMES:
             raise BundleError(f"no runtime {runtime!r}; there are {', '.join(RUNTIMES)}")
-        self._fill([_start(bundle, runtime, threads) for _ in range(size)])
+        content = bundle.model.read_bytes() if runtime == "litert" else b""
+        self._fill([_start(bundle, runtime, threads, content) for _ in range(size)])
 
     def _fill(self, runtimes: Sequence[Runtime]) -> None:
         self.size = len(runtimes)
@@ -177,7 +187,7 @@ class Pool:
                 yield ahead.popleft().result()
 
 
-def _start(bundle: Bundle, runtime: str, threads: int) -> Runtime:
+def _start(bundle: Bundle, runtime: str, threads: int, content: bytes) -> Runtime:
     if runtime == "litert":
-        return LiteRT(bundle.model, threads)
+        return LiteRT(bundle.model, threads, content)
     return TensorFlow(bundle.path / "model.keras")

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from ser_core import Recognizer, audio
 from ser_core.cli import main
 from ser_core.emotions import EMOTIONS_7
 from tests.acting import read_rows, write_manifest
+from tests.sounds import voice
 
 CORPORA = ("ravdess", "emodb")
 
@@ -21,6 +23,16 @@ CORPORA = ("ravdess", "emodb")
 @pytest.fixture(scope="module")
 def default() -> Recognizer:
     return Recognizer.load()
+
+
+def test_a_model_whose_file_is_written_over_goes_on_as_it_was(
+    default: Recognizer, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(default.bundle.path, tmp_path / "default")
+    recognizer = Recognizer.load(folder)
+    file = recognizer.bundle.model
+    file.write_bytes(bytes(file.stat().st_size))
+    assert recognizer.predict(voice(3.0), 16_000) == default.predict(voice(3.0), 16_000)
 
 
 @pytest.fixture(scope="module")
