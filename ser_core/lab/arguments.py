@@ -21,6 +21,17 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def fraction(text: str) -> float:
+    """A number above 0 and below 1, for `argparse`."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number between 0 and 1")
+    return number
+
+
 def folder(text: str) -> Path:
     """A folder that can be written in, made if it is not there: known before the work is done."""
     path = Path(text)

@@ -1,5 +1,6 @@
 """Changes to a waveform that leave its emotion: `func(signal, sampling_rate, rng)`."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,17 @@ def add_noise(
     noise = np.fft.irfft(white / tilt, len(signal))
     gain = np.std(signal) / (np.std(noise) + 1e-12) * 10 ** (-rng.uniform(*snr) / 20)
     return (signal + gain * noise).astype(np.float32)
+
+
+def overlay(
+    signal: Signal, others: Sequence[Signal], rng: Generator, snr: tuple[float, float] = (5, 25)
+) -> Signal:
+    """Other voices talk along, together `snr` dB under this one's mean power."""
+    babble = np.zeros_like(signal)
+    for other in others:
+        babble += np.resize(other, len(signal)) / (np.std(other) + 1e-9)
+    gain = np.std(signal) / (np.std(babble) + 1e-9) * 10 ** (-rng.uniform(*snr) / 20)
+    return (signal + gain * babble).astype(np.float32)
 
 
 def telephone(signal: Signal, sampling_rate: int, rng: Generator) -> Signal:

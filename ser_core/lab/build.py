@@ -32,6 +32,8 @@ logger = logging.getLogger(__name__)
 
 FLOAT, INT8, KERAS = "model.tflite", "model.int8.tflite", "model.keras"
 CURVES = "training.png"
+FEWEST_STEPS = 1000
+"""For fewer utterances than the preset's steps the heads are fitted in as many, at least these."""
 FLOAT_TOLERANCE, INT8_TOLERANCE = 1e-3, 0.3
 """How far a probability may be from Keras's on a real recording; int8 is chosen by its UAR."""
 
@@ -229,7 +231,7 @@ def fit_to_profiles(
         len(preset.emotions),
         describer.get_layer(FUNCTIONALS).output.shape[-1],
         seed=seed,
-        steps=preset.schedule.relative_steps,
+        steps=min(preset.schedule.relative_steps, max(FEWEST_STEPS, len(train_set.labels))),
     )
     return preset.whole_relative(describer, relative), described.norm()
 

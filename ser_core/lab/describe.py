@@ -1,6 +1,7 @@
 """All that a describer knows of utterances, as they are and as they might have been recorded."""
 
 import zlib
+from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,8 +17,8 @@ from ser_core.lab.evaluation import speaker_key
 from ser_core.lab.presets import Preset
 from ser_core.lab.relative import Described
 
-VARIANTS = 4
-"""The recording as it is; another body size; another microphone; a bad line."""
+VARIANTS = 5
+"""The recording as it is; another body size; another microphone; a bad line; among others."""
 BATCH = 32
 
 
@@ -49,11 +50,15 @@ def describe(
             described[variant, row] = answer
         waiting.clear()
 
+    around: deque[NDArray[np.float32]] = deque(maxlen=4)
     bar = tqdm(utterances, desc="describing", unit="clip", disable=not progress)
     for row, utterance in enumerate(bar):
         signal = voiced(utterance.path, preset.sampling_rate)
+        around.append(signal)
         for variant in range(variants):
-            changed = _varied(signal, preset.sampling_rate, variant, speaker_key(utterance))
+            changed = _varied(
+                signal, preset.sampling_rate, variant, speaker_key(utterance), [*around][:-1]
+            )
             waiting.append((variant, row, changed[: preset.samples]))
             if len(waiting) == BATCH:
                 flush()
@@ -69,16 +74,21 @@ def describe(
 
 
 def _varied(
-    signal: NDArray[np.float32], sampling_rate: int, variant: int, speaker: str
+    signal: NDArray[np.float32],
+    sampling_rate: int,
+    variant: int,
+    speaker: str,
+    around: Sequence[NDArray[np.float32]],
 ) -> NDArray[np.float32]:
     rng = np.random.default_rng(zlib.crc32(f"{speaker} {variant}".encode()))
     if variant == 0:
         return signal
     if variant == 1:
         return augment.change_speed(signal, sampling_rate, rng)
+    if variant == 4:
+        return augment.overlay(signal, around or [signal[::-1]], rng)
     signal = augment.equalise(signal, sampling_rate, rng)
     if variant == 2:
-        return augment.add_noise(signal, sampling_rate, rng, snr=(18, 40))
-    if rng.random() < 0.5:
-        signal = augment.telephone(signal, sampling_rate, rng)
-    return augment.add_noise(signal, sampling_rate, rng, snr=(8, 30))
+        return augment.add_noise(signal, sampling_rate, rng, snr=(10, 40))
+    signal = augment.telephone(signal, sampling_rate, rng)
+    return augment.add_noise(signal, sampling_rate, rng, snr=(8, 40))

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ser_core.lab.dataset import FeatureSet
 from ser_core.lab.presets import Preset
+from ser_core.lab.spectral import overlay
 
 
 def balanced_probabilities(
@@ -68,6 +69,10 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         clips = []
         for utterance in chosen:
             log_mel = random_crop(self.features[utterance], int(1.2 * self.preset.frames), rng)
+            if rng.random() < augmentation.babble:
+                voices = rng.choice(len(self.labels), int(rng.integers(1, 4)))
+                others = [np.asarray(self.features[voice], np.float32) for voice in voices]
+                log_mel = overlay(log_mel, others, rng)
             clips.append(augmentation(log_mel, frequencies, rng))
         x, mask = padded(
             [random_crop(clip, self.preset.frames, rng) for clip in clips], self.preset.frames

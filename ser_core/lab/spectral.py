@@ -4,6 +4,7 @@ Every function takes log-mel in dB, `(frames, bands)`, and a random generator, a
 the same kind; working on cached features, they cost little beside the training step.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,9 +25,11 @@ class SpectralAugmentation:
     (Jaitly & Hinton 2013, VTLP)."""
     equaliser: float = 6.0
     """dB, the largest slope or bump of a random channel's frequency response."""
-    noise: float = 0.3
+    noise: float = 0.4
     """How often stationary noise is laid under the voice."""
-    band_limit: float = 0.1
+    babble: float = 0.2
+    """How often other voices are laid under it; see `overlay`."""
+    band_limit: float = 0.2
     """How often the telephone band is cut out."""
     time_masks: int = 2
     frequency_masks: int = 2
@@ -39,6 +42,7 @@ class SpectralAugmentation:
             pitch=self.pitch * 2 / 3,
             equaliser=self.equaliser * 2 / 3,
             noise=self.noise * 2 / 3,
+            babble=self.babble * 2 / 3,
             band_limit=self.band_limit * 2 / 3,
             time_masks=min(1, self.time_masks),
             frequency_masks=min(1, self.frequency_masks),
@@ -95,6 +99,18 @@ def add_noise(x: LogMel, rng: Generator) -> LogMel:
     grain = 10 * np.log10(rng.exponential(1.0, x.shape) + 1e-3).astype(np.float32)
     noise = np.float32(level) + colour + grain * 0.7
     louder: LogMel = np.logaddexp(x / 4.343, noise / 4.343).astype(np.float32) * np.float32(4.343)
+    return louder
+
+
+def overlay(x: LogMel, others: Sequence[LogMel], rng: Generator) -> LogMel:
+    """Other voices 3 to 30 dB under the loudest point, added in power, repeated if shorter."""
+    total = x / 4.343
+    for other in others:
+        level = x.max() - other.max() - rng.uniform(3, 30)
+        start = int(rng.integers(0, len(other)))
+        repeated = np.resize(np.roll(other, -start, axis=0), x.shape)
+        total = np.logaddexp(total, (repeated + np.float32(level)) / 4.343)
+    louder: LogMel = total.astype(np.float32) * np.float32(4.343)
     return louder
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ser_core.emotions import normalise_label
-from ser_core.lab.arguments import DATA_HELP, names, positive
+from ser_core.lab.arguments import DATA_HELP, fraction, names, positive
 from ser_core.lab.augmentations import AUGMENTATIONS, AugmentationError, parse_list
 from ser_core.lab.build import Order, train
 from ser_core.lab.checkpoint import CheckpointError
@@ -41,6 +41,10 @@ EXPECTED = (
 """What data or an earlier training may be at fault for."""
 
 
+GIVEN = ("epochs", "clips", "learning_rate")
+"""Options that take the place of what the preset's schedule has."""
+
+
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """`ser train --data ... [--preset NAME] [--out FOLDER]`."""
     command.add_argument("--data", type=Path, required=True, help=DATA_HELP)
@@ -63,6 +67,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--epochs", type=positive, help="other than the preset's")
     command.add_argument("--clips", type=positive, help="drawn for an epoch, likewise")
+    command.add_argument(
+        "--learning-rate", type=fraction, metavar="X", help="the highest, other than the preset's"
+    )
     command.add_argument(
         "--augment",
         metavar="NAME,...",
@@ -123,7 +130,7 @@ def chosen_preset(options: argparse.Namespace) -> Preset | Classic:
         if len(options.emotions) < 2:
             raise UsageError("--emotions needs two or more to tell apart")
         chosen = replace(chosen, emotions=tuple(map(normalise_label, options.emotions)))
-    given = {name: getattr(options, name) for name in ("epochs", "clips") if getattr(options, name)}
+    given = {name: getattr(options, name) for name in GIVEN if getattr(options, name)}
     if isinstance(chosen, Preset):
         if options.augment or options.search:
             option = "--augment" if options.augment else "--search"

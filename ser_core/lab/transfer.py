@@ -14,7 +14,6 @@ from ser_core.lab.presets import Preset, Schedule
 EPOCHS, CLIPS = 10, 2048
 """What a network that knows speech already needs: a twentieth of what a new one does."""
 LEARNING_RATE = 3e-4
-RELATIVE_STEPS = 1500
 EMBEDDER = "embedder"
 """The name that the network's copy without its last layer has in a bundle that knows profiles."""
 
@@ -25,14 +24,7 @@ class TransferError(ValueError):
 
 def gentle(schedule: Schedule) -> Schedule:
     """The schedule for a network that begins with learnt weights: shorter, in smaller steps."""
-    return replace(
-        schedule,
-        epochs=EPOCHS,
-        clips=CLIPS,
-        learning_rate=LEARNING_RATE,
-        warm_up=1,
-        relative_steps=RELATIVE_STEPS,
-    )
+    return replace(schedule, epochs=EPOCHS, clips=CLIPS, learning_rate=LEARNING_RATE, warm_up=1)
 
 
 def begin_with(model: keras.Model, bundle: Bundle, preset: Preset) -> None:

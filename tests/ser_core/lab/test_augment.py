@@ -28,6 +28,13 @@ def test_noise_comes_at_the_signal_to_noise_ratio_asked_for() -> None:
     assert ratio == pytest.approx(10, abs=0.1)
 
 
+def test_other_voices_come_at_the_ratio_asked_for_whatever_their_length_and_level() -> None:
+    signal, others = voice(1.0), [0.01 * voice(0.3, pitch=200), 3 * voice(2.0, pitch=90)]
+    changed = augment.overlay(signal, others, np.random.default_rng(0), snr=(5, 5))
+    assert changed.shape == signal.shape
+    assert 20 * np.log10(np.std(signal) / np.std(changed - signal)) == pytest.approx(5, abs=0.1)
+
+
 def test_the_telephone_keeps_its_band_only() -> None:
     signal = augment.telephone(
         np.random.default_rng(0).normal(size=RATE).astype(np.float32), RATE, np.random.default_rng()

@@ -229,6 +229,7 @@ def test_a_folder_that_cannot_be_written_is_told_before_training(
         ["--emotions", "angry,"],
         ["--emotions", "sad,sad"],
         ["--epochs", "0"],
+        ["--learning-rate", "2"],
         ["--clips", "-5"],
         ["--preset", "magic"],
     ],

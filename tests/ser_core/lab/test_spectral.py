@@ -13,6 +13,7 @@ from ser_core.lab.spectral import (
     change_tempo,
     equalise,
     mask,
+    overlay,
     shift_pitch,
     telephone,
 )
@@ -164,6 +165,18 @@ def test_the_same_seed_gives_the_same_and_another_another(change: Callable) -> N
     other = change(x, generator(6))
     assert other.shape != change(x, generator(5)).shape or (other != change(x, generator(5))).any()
     np.testing.assert_array_equal(x, log_mel())
+
+
+def test_other_voices_fill_pauses_and_leave_what_is_far_louder() -> None:
+    x = np.full((50, 4), -80.0, np.float32)
+    x[10:20] = 0.0
+    other = np.full((7, 4), -25.0, np.float32)
+    heard = overlay(x, [other], generator(0))
+    pauses = np.delete(heard, np.s_[10:20], axis=0)
+    np.testing.assert_allclose(pauses, pauses[0, 0], atol=1e-3)
+    assert -30.1 < pauses[0, 0] < -2.9
+    np.testing.assert_allclose(heard[10:20], 0.0, atol=3.0)
+    assert heard.dtype == np.float32
 
 
 def test_milder_is_weaker_in_everything() -> None:
