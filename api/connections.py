@@ -1,6 +1,5 @@
 """The states of a connection in a worker, and what is done with its socket."""
 
-import contextlib
 import socket
 import time
 from dataclasses import dataclass, field
@@ -40,6 +39,18 @@ class Job:
 
 
 @dataclass(eq=False)
+class Sending:
+    """A connection whose client has not taken all of its answer."""
+
+    job: Job
+    left: bytes
+    keep: bool
+    """The connection stays open after it."""
+    last: float
+    """When the client last took some."""
+
+
+@dataclass(eq=False)
 class Lingering:
     """A connection that is answered and closed on our side.
 
@@ -52,11 +63,45 @@ class Lingering:
     left: int = field(default=LINGER_BYTES)
 
 
-def cork(sock: Any, on: bool) -> None:
-    """Whether to wait for more before anything is sent, where the system can do that (Linux)."""
-    if hasattr(socket, "TCP_CORK"):
-        with contextlib.suppress(OSError):
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, on)
+class Answer:
+    """Stands in for the socket where gunicorn writes an answer, which no client can keep waiting.
+
+    It also joins head and body, which gunicorn sends one by one: each would wake the client.
+    """
+
+    def __init__(self, sock: Any) -> None:
+        self._sock = sock
+        self._parts: list[bytes] = []
+
+    def sendall(self, data: bytes) -> None:
+        """Keep it."""
+        self._parts.append(data)
+
+    def sendfile(self, file: Any, offset: int = 0, count: int | None = None) -> None:
+        """Keep what a file holds."""
+        file.seek(offset)
+        self.sendall(file.read(count))
+
+    def flush(self) -> bytes:
+        """Send what the client takes at once; what is left of it."""
+        data = b"".join(self._parts)
+        self._parts.clear()
+        return data and send_some(self._sock, data)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
+
+
+def send_some(sock: Any, data: bytes) -> bytes:
+    """Send as much as there is room for; what is left, which is nothing once nobody listens."""
+    try:
+        while data:
+            data = data[sock.send(data, socket.MSG_DONTWAIT) :]
+    except (BlockingIOError, InterruptedError):
+        return data
+    except OSError:
+        return b""
+    return data
 
 
 def send(sock: Any, data: bytes) -> bool:

@@ -53,7 +53,7 @@ def on_starting(server: Any) -> None:
 
 def _tell_and(stop: Callable[..., None], server: Any) -> Callable[..., None]:
     """Let workers know that it is the service that stops: a reload must not shut the listeners."""
-    from api.worker import STOPPING  # noqa: PLC0415 (the settings above are for it as well)
+    from api.door import STOPPING  # noqa: PLC0415 (the settings above are for it as well)
 
     def tell_and_stop(graceful: bool = True) -> None:
         if not server.systemd:
@@ -67,7 +67,7 @@ def child_exit(server: Any, worker: Any) -> None:
     """Stop counting what a worker that is gone had in its hands."""
     from prometheus_client import multiprocess  # noqa: PLC0415 (it needs the folder)
 
-    from api.worker import CROWD  # noqa: PLC0415 (the settings above are for it as well)
+    from api.door import CROWD  # noqa: PLC0415 (the settings above are for it as well)
 
     CROWD.leave(worker.age)
     multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]

@@ -8,13 +8,9 @@ refuses at once, by the head of the request alone. What is not a POST has thread
 that health and metrics never wait for predictions.
 """
 
-import contextlib
-import errno
-import mmap
 import os
 import selectors
 import socket
-import struct
 import time
 from concurrent import futures
 from functools import partial
@@ -22,12 +18,11 @@ from typing import Any
 
 from gunicorn.http import get_parser
 from gunicorn.http.errors import ParseException
-from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from api import bare, logs, overload
 from api.arrival import Arrival
-from api.connections import Incoming, Job, Lingering, cork, send
-from api.crowd import Crowd
+from api.connections import Answer, Incoming, Job, Lingering, Sending, send, send_some
+from api.door import Door
 from api.settings import Settings
 from api.upload import FORM_ALLOWANCE
 
@@ -37,26 +32,15 @@ LIGHT_THREADS = 2
 TICK = 0.25
 """Seconds between two looks at the clock."""
 
-YIELD = 0.002
-"""Seconds for which a worker leaves new connections to others that have fewer."""
-
-STOPPING = mmap.mmap(-1, 1)
-"""Shared by all processes: 1 once the whole service stops, and not only some of its workers."""
-
-CROWD = Crowd()
-"""Connections of every worker, shared by all processes."""
-
 _RECEIVE = 256 * 1024
 _SEND_SECONDS = 10
 _LINGER_SECONDS = 2.0
 _REFUSED_LINGER_SECONDS = 5.0
 _STOP_IDLE_SECONDS = 2.0
 _RESCUE_SECONDS = 5.0
-# EINVAL: another worker has shut the listener.
-_HARMLESS = {errno.EAGAIN, errno.EWOULDBLOCK, errno.ECONNABORTED, errno.EINTR, errno.EINVAL}
 
 
-class Worker(ThreadWorker):  # type: ignore[misc]
+class Worker(Door):
     """Reads requests in one loop, answers them in threads."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -64,13 +48,12 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self._settings = Settings.from_environment()
         self._incoming: dict[Any, Incoming] = {}
         self._lingering: dict[Any, Lingering] = {}
+        self._sending: dict[Any, Sending] = {}
         self._jobs: set[Job] = set()
         self._in_flight = 0
         self._held = 0
         self._ticked = 0.0
-        self._stopping_since: float | None = None
         self._rescue_since: float | None = None
-        self._yields_until = 0.0
         # Large blocks of memory come from the system anew each time, so this one stays.
         self._buffer = memoryview(bytearray(_RECEIVE))
 
@@ -82,52 +65,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def init_process(self) -> None:
         self._light = futures.ThreadPoolExecutor(LIGHT_THREADS, "light")
-        CROWD.join(self.age)
         super().init_process()
 
     # What comes in
-
-    def accept(self, listener: socket.socket) -> None:
-        # All workers wake up for a connection, and the quickest would get every one of a few
-        # clients that keep theirs: who has more than another leaves it to that one for a moment.
-        now = time.monotonic()
-        has_waited = 0 <= now - self._yields_until < YIELD
-        if not has_waited and CROWD.is_fuller(self.age):
-            self._yields_until = now + YIELD
-            self.set_accept_enabled(False)
-            return
-        self._yields_until = 0.0
-        if self._accept(listener):
-            CROWD.set(self.age, self.nr_conns)
-
-    def _accept(self, listener: socket.socket) -> bool:
-        try:
-            client, address = listener.accept()
-        except OSError as e:
-            if e.errno not in _HARMLESS:
-                raise
-            return False
-        self.nr_conns += 1
-        # In the kernel, as gunicorn sets the socket's own timeout anew for each request.
-        limit = struct.pack("ll", _SEND_SECONDS, 0)
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
-        self._expect(TConn(self.cfg, client, address, listener.getsockname()))
-        return True
-
-    def set_accept_enabled(self, enabled: bool) -> None:
-        super().set_accept_enabled(enabled and time.monotonic() >= self._yields_until)
-        if not self.alive and self._stopping_since is None:
-            self._stopping_since = time.monotonic()
-            CROWD.leave(self.age)
-            # Those who reached the queue of the kernel before the stop would else be cut off.
-            for listener in self.sockets:
-                listener.setblocking(False)
-                while self.nr_conns < self.worker_connections and self._accept(listener):
-                    pass
-                if STOPPING[0]:
-                    # Else the kernel would go on taking connections that no one will answer.
-                    with contextlib.suppress(OSError):
-                        listener.shutdown(socket.SHUT_RDWR)
 
     def _expect(self, conn: Any, first: bytes = b"") -> None:
         """Wait for a connection's next request, of which some may be here already."""
@@ -231,12 +171,11 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         req._expected_100_continue = False  # the loop has said it
         if not conn.parser.unreader.whole:
             req.force_close()
-        # gunicorn sends head and body one by one, and each would wake the client.
-        cork(conn.sock, True)
+        sock, conn.sock = conn.sock, Answer(conn.sock)
         try:
             return super().handle_request(req, conn)
         finally:
-            cork(conn.sock, False)
+            conn.unsent, conn.sock = conn.sock.flush(), sock
 
     def _keepalive_after(self, conn: Any, keepalive: Any) -> bool:
         """Leave out what the app did not read; gthread would close where that is much."""
@@ -264,10 +203,32 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self._jobs.discard(job)
         self._count(-job.heavy)
         self._held -= job.arrival.received
-        if future.cancelled() or future.exception() or not future.result():
-            self._linger(job.conn, job.arrival)
-        else:
+        keep = not future.cancelled() and not future.exception() and future.result()
+        left = getattr(job.conn, "unsent", b"")
+        if not left:
+            self._go_on(job, keep)
+            return
+        sending = self._sending[job.conn] = Sending(job, left, keep, time.monotonic())
+        job.conn.sock.setblocking(False)
+        callback = partial(self._send_more, sending)
+        self.poller.register(job.conn.sock, selectors.EVENT_WRITE, callback)
+
+    def _send_more(self, sending: Sending, sock: Any) -> None:
+        conn = sending.job.conn
+        if conn not in self._sending:
+            return
+        sending.left, sending.last = send_some(sock, sending.left), time.monotonic()
+        if not sending.left:
+            del self._sending[conn]
+            self.poller.unregister(sock)
+            self._go_on(sending.job, sending.keep)
+
+    def _go_on(self, job: Job, keep: bool) -> None:
+        """The answer is out: wait for the connection's next request, or close it."""
+        if keep:
             self._expect(job.conn, job.arrival.take_buffered())
+        else:
+            self._linger(job.conn, job.arrival)
 
     # What goes
 
@@ -328,12 +289,6 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             self._held -= incoming.arrival.received
         self._close(incoming.conn)
 
-    def _close(self, conn: Any) -> None:
-        self.nr_conns -= 1
-        if self._stopping_since is None:
-            CROWD.set(self.age, self.nr_conns)
-        conn.close()
-
     def _linger(self, conn: Any, arrival: Arrival) -> None:
         seconds = _LINGER_SECONDS if arrival.whole else _REFUSED_LINGER_SECONDS
         try:
@@ -368,8 +323,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     # The clock
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
-        yields = self._yields_until - time.monotonic()
-        super().wait_for_and_dispatch_events(min(timeout, yields if yields > 0 else TICK))
+        super().wait_for_and_dispatch_events(min(timeout, TICK))
 
     def murder_pending(self) -> None:
         """Called by gthread's loop after each turn."""
@@ -381,6 +335,11 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             self._check(incoming, now)
         for lingering in [each for each in self._lingering.values() if each.until < now]:
             self._part(lingering)
+        for sending in [s for s in self._sending.values() if now - s.last > _SEND_SECONDS]:
+            conn = sending.job.conn
+            del self._sending[conn]
+            self.poller.unregister(conn.sock)
+            self._close(conn)
         self._make_room()
         self._watch(now)
 

@@ -58,7 +58,7 @@ class Memory:
     unshared: float
     """The part of it that no other process shares."""
     total: float
-    """Of all processes, pages that they share counted once where the system tells (Linux)."""
+    """Of all processes; where the system tells (Linux), what they share is counted once."""
 
 
 class Running:
@@ -73,11 +73,32 @@ class Running:
     def memory(self) -> Memory:
         workers = [child.memory_full_info() for child in self._process.children(recursive=True)]
         everyone = [self._process.memory_full_info(), *workers]
+        processes = [self._process, *self._process.children(recursive=True)]
+        rolled = [_smaps(process.pid) for process in processes]
+        if all(rolled):
+            # Not the sum of Pss: pages of libraries are divided among all who map them, so that it
+            # grows when some other program of the same libraries ends.
+            own = sum(each["Pss_Anon"] + each["Pss_Shmem"] for each in rolled)
+            total = own + max(each["Rss"] - each["Anonymous"] for each in rolled)
+        else:
+            total = sum(each.rss for each in everyone)
         return Memory(
             worker=max(each.rss for each in workers) / MB,
             unshared=max(each.uss for each in workers) / MB,
-            total=sum(getattr(each, "pss", each.rss) for each in everyone) / MB,
+            total=total / MB,
         )
+
+
+def _smaps(pid: int) -> dict[str, int]:
+    """Sums over all that a process maps, in bytes; empty where the system does not tell."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
+    except OSError:
+        return {}
+    return {
+        name: 1024 * int(rest.split()[0])
+        for name, _, rest in (line.partition(":") for line in lines)
+    }
 
 
 @contextmanager

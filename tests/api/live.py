@@ -22,7 +22,7 @@ COMMAND = (
     *(sys.executable, "-m", "gunicorn"),
     *("--config", "python:api.gunicorn_config", "api:create_app()"),
 )
-PATIENCE = 60.0
+PATIENCE = 120.0
 """Seconds after which a server that does not do what it should has failed."""
 
 

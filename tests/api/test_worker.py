@@ -2,12 +2,13 @@
 
 import contextlib
 import http.client
+import itertools
 import json
 import socket
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,32 @@ def receive(connection: socket.socket) -> Answer:
     return Answer(response.status, dict(response.getheaders()), response.read())
 
 
+def wait_until_counted(server: Server, metric: str) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while f"{metric}.0\n".encode() not in server.get("/metrics").body:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@contextlib.contextmanager
+def full(folder: Path, **environment: str) -> Iterator[tuple[Server, socket.socket]]:
+    """A service of one worker that takes one request, and a connection on which it has it; it is
+    answered once the file `wait` in the folder has gone."""
+    wait = folder / "wait"
+    limits = {
+        **{"SER_WORKERS": "1", "SER_THREADS": "1", "SER_MAX_IN_FLIGHT": "1"},
+        **{"SER_REQUEST_TIMEOUT": "1000", "WAIT": str(wait)},
+    }
+    with serve(folder, SLOW, **{**limits, **environment}) as server:
+        wait.touch()
+        try:
+            with connect(server, whole()) as working:
+                wait_until_counted(server, "ser_in_flight 1")
+                yield server, working
+        finally:
+            wait.unlink(missing_ok=True)
+
+
 @pytest.fixture(scope="module")
 def hasty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One worker that waits a second for bytes and two for a request."""
@@ -52,15 +79,19 @@ def hasty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def test_200_slow_clients_do_not_stop_predict(tmp_path: Path) -> None:
     starts = [b"", b"POST /pre", HEAD, whole()[:5_000], HEAD + b"Content-Length: 20000000\r\n\r\n"]
     with (
-        serve(tmp_path, SER_WORKERS="1", SER_THREADS="2") as server,
+        serve(
+            tmp_path,
+            SER_WORKERS="1",
+            SER_THREADS="2",
+            SER_READ_TIMEOUT="600",
+            SER_BODY_TIMEOUT="600",
+        ) as server,
         contextlib.ExitStack() as held,
     ):
         for number in range(200):
             held.enter_context(connect(server, starts[number % len(starts)]))
         for _ in range(5):
-            started = time.monotonic()
             assert server.post("/predict", WAV, "audio/wav").status == 200
-            assert time.monotonic() - started < 5.0
 
 
 @pytest.mark.parametrize(
@@ -144,66 +175,36 @@ def test_slow_requests_give_way_when_memory_is_short(tmp_path: Path) -> None:
 
 
 def test_beyond_its_capacity_the_service_says_so_at_once(tmp_path: Path) -> None:
-    limits = {"SER_WORKERS": "1", "SER_THREADS": "1", "SER_MAX_IN_FLIGHT": "3"}
     body, content_type = form(("file", "clip.wav", padded(WAV, 1_000_000)))
-    with serve(tmp_path, SLOW, SLOW_SECONDS="0.8", **limits) as server:
-
-        def post(_: int) -> tuple[Answer, float]:
-            started = time.monotonic()
-            return server.post("/predict", body, content_type), time.monotonic() - started
-
-        with ThreadPoolExecutor(12) as clients:
-            answers = list(clients.map(post, range(12)))
-            assert server.get("/health").status == 200
-    refused = [(answer, took) for answer, took in answers if answer.status == 503]
-    assert [answer.status for answer, _ in answers].count(200) == 3
-    assert len(refused) == 9
-    for answer, took in refused:
-        assert answer.json["type"] == "/problems/overloaded"
+    with (
+        full(tmp_path, SER_MAX_IN_FLIGHT="3") as (server, working),
+        ThreadPoolExecutor(11) as clients,
+    ):
+        posts = [clients.submit(server.post, "/predict", body, content_type) for _ in range(11)]
+        # Two more are taken; the others are answered while these wait.
+        refused = [done.result() for done in itertools.islice(as_completed(posts), 9)]
+        assert server.get("/health").status == 200
+        (tmp_path / "wait").unlink()
+        served = [post.result().status for post in posts].count(200)
+        assert (served, receive(working).status) == (2, 200)
+    for answer in refused:
+        assert (answer.status, answer.json["type"]) == (503, "/problems/overloaded")
         assert answer.headers["Retry-After"] == "1"
-        assert took < 0.8
     lines = [json.loads(line) for line in server.log.read_text().splitlines() if line[0] == "{"]
     assert [line["status"] for line in lines if line["method"] == "POST"].count(503) == 9
 
 
-def test_refusals_are_made_by_the_loop_where_there_are_many(tmp_path: Path) -> None:
-    limits = {"SER_WORKERS": "1", "SER_THREADS": "1", "SER_MAX_IN_FLIGHT": "1"}
-    with (
-        serve(tmp_path, SLOW, SLOW_SECONDS="2", **limits) as server,
-        connect(server, whole()) as working,
-        contextlib.ExitStack() as held,
-    ):
-        time.sleep(0.3)
+def test_a_crowd_is_refused_and_counted(tmp_path: Path) -> None:
+    with full(tmp_path) as (server, working), contextlib.ExitStack() as held:
         crowd = [held.enter_context(connect(server, whole())) for _ in range(60)]
         answers = [receive(each) for each in crowd]
         assert {answer.status for answer in answers} == {503}
         assert {answer.json["type"] for answer in answers} == {"/problems/overloaded"}
         assert {answer.headers["Retry-After"] for answer in answers} == {"1"}
+        (tmp_path / "wait").unlink()
         assert receive(working).status == 200
         counted = server.get("/metrics").body.decode()
         assert 'ser_refusals_total{reason="overloaded"} 60.0' in counted
-
-
-def wait_until_in_flight(server: Server, count: int) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while f"ser_in_flight {count}.0".encode() not in server.get("/metrics").body:
-        assert time.monotonic() < deadline
-
-
-@contextlib.contextmanager
-def full(folder: Path, **environment: str) -> Iterator[tuple[Server, socket.socket]]:
-    """A service of one worker that takes one request, and a connection on which it has it; it is
-    answered once the file `wait` in the folder has gone."""
-    wait = folder / "wait"
-    limits = {"SER_WORKERS": "1", "SER_THREADS": "1", "SER_MAX_IN_FLIGHT": "1", "WAIT": str(wait)}
-    with serve(folder, SLOW, **limits, **environment) as server:
-        wait.touch()
-        try:
-            with connect(server, whole()) as working:
-                wait_until_in_flight(server, 1)
-                yield server, working
-        finally:
-            wait.unlink(missing_ok=True)
 
 
 def test_a_request_is_refused_by_its_head_and_its_connection_goes_on(tmp_path: Path) -> None:
@@ -218,7 +219,7 @@ def test_a_request_is_refused_by_its_head_and_its_connection_goes_on(tmp_path: P
         assert receive(refused).json == {"status": "ok"}
         (tmp_path / "wait").unlink()
         assert receive(working).status == 200
-        wait_until_in_flight(server, 0)
+        wait_until_counted(server, "ser_in_flight 0")
         refused.sendall(whole())
         assert receive(refused).status == 200
 
@@ -261,11 +262,29 @@ def test_refusals_carry_the_request_s_id_and_may_be_read_by_pages(busy: Server) 
 def busy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A service that is busy with one request for as long as it is tested."""
     folder = tmp_path_factory.mktemp("busy")
-    with full(folder, SER_REQUEST_TIMEOUT="1000", SER_CORS_ORIGINS="https://example.org") as (
-        server,
-        _,
-    ):
+    with full(folder, SER_CORS_ORIGINS="https://example.org") as (server, _):
         yield server
+
+
+def test_a_client_that_does_not_read_its_answer_keeps_no_thread(tmp_path: Path) -> None:
+    body, content_type = form(*[("file", "a.wav", encode(voice(30.0)))] * 16, explain="true")
+    head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: {content_type}\r\n"
+    large = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+    with serve(tmp_path, SLOW, SER_WORKERS="1", SER_THREADS="1") as server, socket.socket() as lazy:
+        lazy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        lazy.settimeout(PATIENCE)
+        lazy.connect(("127.0.0.1", server.port))
+        lazy.sendall(large)
+        # A thread has judged it, and nobody reads the answer.
+        wait_until_counted(
+            server, 'ser_requests_total{method="POST",route="/predict",status="200"} 1'
+        )
+        assert server.post("/predict", WAV, "audio/wav").status == 200
+        answer = receive(lazy)
+        assert len(answer.body) > 2_000_000
+        assert len(answer.json["predictions"]) == 16
+        lazy.sendall(whole())
+        assert receive(lazy).status == 200
 
 
 def test_a_refused_request_leaves_its_connection_in_order(hasty: Server) -> None:
@@ -281,14 +300,12 @@ def test_a_refused_request_leaves_its_connection_in_order(hasty: Server) -> None
 
 def test_health_is_answered_while_every_thread_works(tmp_path: Path) -> None:
     with (
-        serve(tmp_path, SLOW, SLOW_SECONDS="2", SER_WORKERS="1", SER_THREADS="1") as server,
-        connect(server, whole()) as working,
+        full(tmp_path, SER_MAX_IN_FLIGHT="2") as (server, working),
         connect(server, whole()) as waiting,
     ):
-        started = time.monotonic()
         assert server.get("/health").status == 200
         assert server.get("/ready").status == 200
-        assert time.monotonic() - started < 1.5
+        (tmp_path / "wait").unlink()
         assert [receive(each).status for each in (working, waiting)] == [200, 200]
 
 
@@ -322,9 +339,15 @@ def test_a_worker_whose_thread_hangs_is_replaced(tmp_path: Path, with_lock: str)
             with contextlib.suppress(ConnectionResetError):
                 assert connection.recv(1_000) == b""
         assert not hang.exists()
-        assert server.post("/predict", WAV, "audio/wav").status == 200
-        (after,) = server.workers
-        assert after.pid != before.pid
+        status = 0
+        deadline = time.monotonic() + PATIENCE
+        while (
+            status != 200
+        ):  # on a machine with much else to do a second may be over too soon again
+            assert time.monotonic() < deadline
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                status = server.post("/predict", WAV, "audio/wav").status
+        assert not before.is_running()
 
 
 def test_a_killed_worker_is_replaced_and_ready_tells_the_truth(tmp_path: Path) -> None:
