@@ -8,7 +8,6 @@ are too low. `--out FILE` writes them as JSON, from which `benchmarks.scaling` c
 """
 
 import argparse
-import asyncio
 import json
 import subprocess
 import sys
@@ -100,18 +99,18 @@ def row(name: str, clients: int, seen: Seen) -> dict[str, Any]:
     }
 
 
-async def measure(port: int, seconds: float) -> list[dict[str, Any]]:
+def measure(port: int, seconds: float) -> list[dict[str, Any]]:
     made = requests()
     short, half, long = made
     rows = []
-    await in_turn(Clients(port), until(lambda: made[short], seconds / 4), 8)
+    in_turn(Clients(port), until(lambda: made[short], seconds / 4), 8)
     for clients in (1, 8, 32):
-        seen = await in_turn(Clients(port), until(lambda: made[short], seconds), clients)
+        seen = in_turn(Clients(port), until(lambda: made[short], seconds), clients)
         rows.append(row(short, clients, seen))
     for name, clients in ((half, 8), (long, 8)):
-        seen = await in_turn(Clients(port), until(lambda n=name: made[n], seconds), clients)
+        seen = in_turn(Clients(port), until(lambda n=name: made[n], seconds), clients)
         rows.append(row(name, clients, seen))
-    seen = await in_turn(Clients(port), mixed(made, seconds), 32)
+    seen = in_turn(Clients(port), mixed(made, seconds), 32)
     rows.append(row("all of them, mixed", 32, seen))
     return rows
 
@@ -129,7 +128,7 @@ def main() -> int:
     container = container_at(given.engine, port)
     print(machine(), flush=True)
     idle = memory(given.engine, container)
-    rows = asyncio.run(measure(port, given.seconds))
+    rows = measure(port, given.seconds)
     loaded = memory(given.engine, container)
     print("| requests | clients | 200/s | p50 (ms) | p99 (ms) | not 200 | lost |")
     print("|---|" + "---:|" * 6)
