@@ -53,8 +53,9 @@ class Protocol:
             return self._checked(utterances, seed)
         except SplitError as e:
             fitting = ", ".join(fitting_protocols(utterances)) or "none"
+            named = "" if str(e).startswith(self.name) else f"{self.name}: "
             raise SplitError(
-                f"{self.name}: {e} Protocols that work with these recordings: {fitting}."
+                f"{named}{e} Protocols that work with these recordings: {fitting}."
             ) from e
 
     def fits(self, utterances: Utterances) -> bool:
