@@ -73,11 +73,11 @@ def crnn(
     features: tuple[int, int],
     classes: int,
     *,
-    channels: Sequence[int] = (16, 32, 64),
+    channels: Sequence[int] = (16, 32, 64, 96),
     units: int = 64,
     dropout: float = 0.3,
 ) -> keras.Model:
-    """Convolutions over log-mel, then a recurrent layer in both directions, its mean over time.
+    """Convolutions over log-mel, then a recurrent layer in each direction, as they end.
 
     Input and output as of `residual_cnn`, with a number of frames that is known: the recurrence
     (GRU, Cho et al. 2014, arXiv:1406.1078) is unrolled, since LiteRT knows no loops without it.
@@ -88,9 +88,12 @@ def crnn(
     x, step = _pooled(layers.Reshape((-1, bands, 1))(spectrum), mask, channels)
     x = layers.Reshape((x.shape[1], x.shape[2] * x.shape[3]))(x)
     x = layers.Dense(units, activation="relu")(x)
-    recurrent = layers.GRU(units, return_sequences=True, unroll=True)
-    x = layers.Bidirectional(recurrent)(x, mask=step)
-    x = MeanOverTime(name=EMBEDDING)(x, mask=step)
+    # Not Bidirectional: unrolled, that hears the padding in Keras 3.15.
+    ends = [
+        layers.GRU(units, unroll=True, go_backwards=backwards)(x, mask=step)
+        for backwards in (False, True)
+    ]
+    x = layers.Concatenate(name=EMBEDDING)(ends)
     x = layers.Dropout(dropout)(x)
     return keras.Model([spectrum, mask], layers.Dense(classes, name="logits")(x), name=NETWORK)
 

@@ -164,13 +164,21 @@ class Preset:
 PLAIN = Preset("residual-cnn")
 DEFAULT = replace(PLAIN, name="relative-cnn", relative=True)
 
+LOGMEL_CNN2D = replace(
+    PLAIN,
+    name="logmel-cnn2d",
+    network="plain_cnn",
+    emotions=EMOTIONS_8,
+    schedule=Schedule(epochs=30, clips=3072),
+)
+
 SPECTRAL = (
     DEFAULT,
     replace(DEFAULT, name="relative-cnn-8", emotions=EMOTIONS_8),
     PLAIN,
     replace(PLAIN, name="residual-cnn-8", emotions=EMOTIONS_8),
-    replace(PLAIN, name="logmel-cnn2d", network="plain_cnn", emotions=EMOTIONS_8),
-    replace(PLAIN, name="crnn", network="crnn", emotions=EMOTIONS_8),
+    LOGMEL_CNN2D,
+    replace(LOGMEL_CNN2D, name="crnn", network="crnn"),
 )
 
 PRESETS: dict[str, Preset | Classic] = {preset.name: preset for preset in SPECTRAL} | CLASSICS

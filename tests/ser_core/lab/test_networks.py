@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from ser_core.lab.networks import residual_cnn
+from ser_core.lab.networks import crnn, plain_cnn, residual_cnn
 
 SMALL = {"channels": (4, 8, 8), "embedding": 8}
 
@@ -43,3 +43,27 @@ def test_the_network_can_learn() -> None:
     model.fit([x, mask], labels, epochs=15, verbose=0)
     predicted = np.asarray(model([x, mask], training=True)).argmax(axis=1)
     assert (predicted == labels).mean() > 0.9
+
+
+@pytest.mark.parametrize(("network", "count"), [(plain_cnn, 101_976), (crnn, 154_904)])
+def test_the_usual_networks_on_log_mel_are_small(network, count: int) -> None:
+    assert network((188, 64), 8).count_params() == count
+
+
+@pytest.mark.parametrize("network", [plain_cnn, crnn])
+def test_padding_moves_no_answer_of_the_usual_networks(network) -> None:
+    rng = np.random.default_rng(0)
+    short, long = (network((frames, 16), 3, channels=(4, 8)) for frames in (20, 32))
+    weights = [
+        rng.normal(0, 0.3, weight.shape) if weight.ndim > 1 else rng.uniform(0.2, 1, weight.shape)
+        for weight in short.get_weights()
+    ]
+    for model in (short, long):
+        model.set_weights(weights)
+    x = np.zeros((2, 32, 16), np.float32)
+    x[:, :20] = rng.normal(size=(2, 20, 16))
+    mask = np.zeros((2, 32), np.float32)
+    mask[:, :20] = 1
+    expected = np.asarray(short([x[:, :20], mask[:, :20]]))
+    np.testing.assert_allclose(long([x, mask]), expected, rtol=1e-4)
+    assert np.abs(expected[0] - expected[1]).max() > 1e-3
