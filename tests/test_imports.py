@@ -76,13 +76,14 @@ def test_api_leaves_the_lab_alone() -> None:
     assert wrong == []
 
 
-def test_serving_modules_import_the_lab_inside_functions_only() -> None:
+def test_serving_modules_import_lab_and_batch_inside_functions_only() -> None:
     wrong = [
         f"{path.relative_to(ROOT)}: {name}"
         for path in sources("ser_core")
-        if "lab" not in path.relative_to(ROOT).parts
+        if not {"lab", "batch"} & {*path.relative_to(ROOT).parts}
         for name in imported(at_import(ast.parse(path.read_text("utf-8"))), path)
-        if belongs(name, "ser_core.lab") or name.partition(".")[0] in HEAVY
+        if any(belongs(name, f"ser_core.{part}") for part in ("lab", "batch"))
+        or name.partition(".")[0] in HEAVY
     ]
     assert wrong == []
 
