@@ -9,6 +9,8 @@ import pytest
 from ser_core.lab.calibrate import (
     AS_IT_IS,
     BIAS,
+    SPREAD_OF_BIAS,
+    SPREAD_OF_TEMPERATURE,
     TEMPERATURE,
     Calibration,
     CalibrationError,
@@ -84,7 +86,8 @@ def test_windows_of_one_recording_are_fitted_as_one() -> None:
 
     def posterior(temperature: float, bias: np.ndarray) -> float:
         chosen = windows.probabilities(temperature, bias)[np.arange(60), labels]
-        prior = (np.log(temperature) / 0.5) ** 2 / 2 + np.sum((bias / 0.4) ** 2) / 2
+        off = np.append(np.log(temperature) / SPREAD_OF_TEMPERATURE, bias / SPREAD_OF_BIAS)
+        prior = np.sum(off**2) / 2
         return float(-np.log(chosen).sum() + prior)
 
     temperature, bias = fit(windows, labels, np.ones(60), PRESENT, BIAS)
@@ -130,7 +133,7 @@ def test_what_helps_is_kept_and_what_it_gained_is_of_clips_not_fitted_to() -> No
     assert before["n"] == after["n"] == 60
     assert after["log_loss"] < before["log_loss"] - 0.1
     assert after["ece"] < before["ece"]
-    assert found.kept.temperature > 1.5
+    assert found.kept.temperature > 1.2
 
 
 def test_what_does_not_help_is_left_as_it_is() -> None:
