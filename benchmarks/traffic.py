@@ -123,6 +123,10 @@ class Clients:
             sent = exchange.sock.send(exchange.left)
         except BlockingIOError:
             sent = 0
+        except ConnectionRefusedError:
+            self.seen.refused += 1
+            self._end(exchange)
+            return
         except OSError:
             self._receive(exchange)  # the answer may be there, though no more is taken
             return
