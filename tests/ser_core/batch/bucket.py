@@ -12,6 +12,7 @@ from moto.moto_server.werkzeug_app import (
     MotoRequestHandler,
     create_backend_app,
 )
+from pyarrow import fs
 from werkzeug.serving import make_server
 
 NAME = "calls"
@@ -45,6 +46,18 @@ class Bucket:
         """What leads pyarrow here."""
         more = {"AWS_DEFAULT_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true"}
         return {**KEYS, **more, "AWS_ENDPOINT_URL": self.url}
+
+    def filesystem(self, **options: Any) -> fs.S3FileSystem:
+        """A way to look into it, and to fill it; patient, as the first answer takes long."""
+        return fs.S3FileSystem(
+            access_key=KEYS["AWS_ACCESS_KEY_ID"],
+            secret_key=KEYS["AWS_SECRET_ACCESS_KEY"],
+            region="us-east-1",
+            endpoint_override=self.url,
+            request_timeout=PATIENCE,
+            connect_timeout=PATIENCE,
+            **options,
+        )
 
     def __call__(self, environ: dict[str, Any], start_response: Answer) -> Iterable[bytes]:
         key = environ["PATH_INFO"].removeprefix(f"/{NAME}/")

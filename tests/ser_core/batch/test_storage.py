@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pyarrow import fs
 
 from ser_core import audio
 from ser_core.batch import BatchError, storage
@@ -22,9 +21,7 @@ def stores(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stores]:
     """Connections to a bucket that holds some objects."""
     for name, value in bucket.environment.items():
         monkeypatch.setenv(name, value)
-    maker = fs.S3FileSystem(
-        endpoint_override=bucket.url, allow_bucket_creation=True, allow_bucket_deletion=True
-    )
+    maker = bucket.filesystem(allow_bucket_creation=True, allow_bucket_deletion=True)
     maker.create_dir("talks")
     files = {
         "a/1.flac": SOUND,
