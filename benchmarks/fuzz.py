@@ -149,7 +149,7 @@ def work(first: int, last: int, now: "Synchronized[int]", found: Any) -> None:
         took = time.perf_counter() - started
         if took > slowest:
             slowest, slowest_case = took, case
-        if case % 200 == 0:
+        if case % 200 == 0 or not memory:
             memory.append(process.memory_info().rss / 1e6)
     found.put((became, past, slowest, slowest_case, faults, memory))
 
