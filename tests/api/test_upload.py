@@ -123,3 +123,38 @@ def test_an_upload_is_freed_with_its_answer_without_the_garbage_collector(
         assert [file() for file in made] == [None]
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize(
+    ("disposition", "filename"),
+    [
+        ('name="file"; filename="a b.wav"', "a b.wav"),
+        ("name=file; filename=clip.wav; filename*=utf-8''clip.wav", "clip.wav"),
+        ("name=\"file\"; filename*=UTF-8''%e4%bd%a0.wav", "\u4f60.wav"),
+        ('name="file"; filename="\u4f60 %22so%22.wav"', '\u4f60 "so".wav'),
+    ],
+)
+def test_file_names_are_read_as_clients_write_them(
+    client: FlaskClient, disposition: str, filename: str
+) -> None:
+    head = f"--x\r\nContent-Disposition: form-data; {disposition}\r\n\r\n".encode()
+    body = head + encode(voice(0.5)) + b"\r\n--x--\r\n"
+    answer = client.post("/predict", data=body, content_type='multipart/form-data; boundary="x"')
+    assert (answer.status_code, answer.get_json()["filename"]) == (200, filename)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"--x\nContent-Disposition: form-data; name=a\n\nb\n--x--\n",
+        b"--x\r\nContent-Disposition: form-data; name=a\r\n\r\nb",
+        b"--x\r\nno header\r\n\r\nb\r\n--x--\r\n",
+        b"--x\r\nContent-Type: audio/wav\r\n\r\nb\r\n--x--\r\n",
+        b"nothing at all",
+    ],
+    ids=["line feeds alone", "cut off", "no header", "no name", "no boundary"],
+)
+def test_what_is_no_form_is_refused_as_malformed(client: FlaskClient, body: bytes) -> None:
+    answer = client.post("/predict", data=body, content_type="multipart/form-data; boundary=x")
+    assert (answer.status_code, answer.get_json()["type"]) == (400, "/problems/malformed-body")
+    assert answer.get_json()["detail"].startswith("The form cannot be parsed: ")
