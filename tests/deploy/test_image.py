@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,8 @@ def test_one_version_is_everywhere() -> None:
     assert re.findall(r"^ARG VERSION=(.+)$", DOCKERFILE, re.MULTILINE) == [__version__]
     (image,) = places.read_yaml(places.BASE / "kustomization.yaml")["images"]
     assert image["newTag"] == __version__
+    client = tomllib.loads((places.ROOT / "client" / "pyproject.toml").read_text("utf-8"))
+    assert client["project"]["version"] == __version__
     assert f"ser-service:{__version__}" in places.template()["Parameters"]["Image"]["Description"]
 
 
