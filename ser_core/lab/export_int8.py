@@ -3,7 +3,7 @@
 TFLite Micro has no FFT, no sorting and no floats worth having, so the front end (the log-mel and
 which of its frames are sound) is left to the device; `Parts.front_end` says what it is made of.
 Statistics of the whole utterance (`Functionals`), which a network may hear beside the log-mel, are
-held at their mean, and there is no speaker profile.
+held at their mean, a head that hears nothing else is left out, and there is no speaker profile.
 """
 
 import tempfile
@@ -65,6 +65,8 @@ class Parts:
 
 def cut(model: keras.Model) -> Parts:
     """The two halves of a model whose network, inside, has an input named `features`.
+
+    They share the layers of `model`, some of which get another name.
 
     Raises:
         ExportError: there is no such network, or it hears something that only floats can hold.
@@ -148,6 +150,9 @@ class _Unfolding:
         self.heard: list[Any] = []
         """What goes into the network: the log-mel, and its mask if it takes one."""
         self.functionals: list[Any] = []
+        self._fixed: list[Any] = []
+        """They, and what follows from them alone."""
+        self._named: dict[str, Any] = {}
 
     def run(self, model: keras.Model, inputs: Any) -> Any:
         """The answers, in the graph of `inputs`."""
@@ -160,18 +165,44 @@ class _Unfolding:
                 self.heard = keras.tree.flatten(args)
             return self.run(layer, args[0])
         if isinstance(layer, RelativeToProfile):
-            return _relative(layer, args[0][0])
-        args = keras.tree.map_structure(_joined, args)
-        if isinstance(layer, layers.Concatenate) and _among(args[0], self.functionals):
+            return self._relative(layer, args[0][0])
+        if isinstance(layer, layers.Concatenate) and any(self._is_fixed(x) for x in args[0]):
             return _Beside(args[0])
-        if isinstance(layer, AttentiveStatistics):
-            layer = _Statistics(layer, name=f"int8_{layer.name}")
-        if isinstance(layer, layers.Activation) and layer.activation is keras.activations.gelu:
-            layer = _Gelu(name=f"int8_{layer.name}")
+        if isinstance(args[0], _Beside) and (first := args[0].first(args[1:])) is not None:
+            return first
+        args = keras.tree.map_structure(_joined, args)
+        if isinstance(layer, layers.Average):
+            # A head that hears nothing but what is left out would only say what is usual.
+            args = ([x for x in args[0] if not self._is_fixed(x)] or args[0],)
+            if len(args[0]) == 1:
+                return args[0][0]
+        return self._answer(_in_integers(layer), args, kwargs)
+
+    def _answer(self, layer: Any, args: Any, kwargs: Any) -> Any:
+        # Models side by side may each have a layer of one name; unfolded they are one model.
+        while self._named.setdefault(layer.name, layer) is not layer:
+            layer.name += "_"
         answer = layer(*args, **kwargs)
+        tensors = [x for x in keras.tree.flatten(args) if isinstance(x, keras.KerasTensor)]
         if isinstance(layer, Functionals):
             self.functionals.append(answer)
+        if isinstance(layer, Functionals) or all(self._is_fixed(x) for x in tensors):
+            self._fixed.append(answer)
         return answer
+
+    def _is_fixed(self, x: Any) -> bool:
+        return any(x is y for y in self._fixed)
+
+    def _relative(self, layer: RelativeToProfile, described: Any) -> Any:
+        """What `layer` gives without a profile, each part brought to one scale by itself."""
+        parts = described.parts if isinstance(described, _Beside) else [described]
+        scaled, start = [], 0
+        for part in parts:
+            end = start + part.shape[-1]
+            own = _Standardised(layer.mean[start:end], layer.spread[start:end])
+            scaled.append(self._answer(own, (part,), {}))
+            start = end
+        return _Beside(scaled) if len(scaled) > 1 else scaled[0]
 
 
 class _Beside:
@@ -180,24 +211,24 @@ class _Beside:
     def __init__(self, parts: Any) -> None:
         self.parts = list(parts)
 
+    def first(self, key: Any) -> Any:
+        """The first part, if `key` is the slice that cuts it out; else None."""
+        cut_out = [slice(None), slice(None, self.parts[0].shape[-1])]
+        # In a loaded model the key is a list, in a new one a tuple.
+        return self.parts[0] if keras.tree.flatten(key) == cut_out else None
+
 
 def _joined(x: Any) -> Any:
     return layers.Concatenate()(x.parts) if isinstance(x, _Beside) else x
 
 
-def _among(tensors: Any, wanted: list[Any]) -> bool:
-    return any(x is y for x in tensors for y in wanted)
-
-
-def _relative(layer: RelativeToProfile, described: Any) -> Any:
-    """What `layer` gives without a profile, each part brought to one scale by itself."""
-    parts = described.parts if isinstance(described, _Beside) else [described]
-    scaled, start = [], 0
-    for part in parts:
-        end = start + part.shape[-1]
-        scaled.append(_Standardised(layer.mean[start:end], layer.spread[start:end])(part))
-        start = end
-    return layers.Concatenate()(scaled) if len(scaled) > 1 else scaled[0]
+def _in_integers(layer: Any) -> Any:
+    """The layer, or what says the same with numbers that fit into 8 bits."""
+    if isinstance(layer, AttentiveStatistics):
+        return _Statistics(layer, name=f"int8_{layer.name}")
+    if isinstance(layer, layers.Activation) and layer.activation is keras.activations.gelu:
+        return _Gelu(name=f"int8_{layer.name}")
+    return layer
 
 
 class _Standardised(layers.Layer):  # type: ignore[misc]

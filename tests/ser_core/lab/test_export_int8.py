@@ -10,10 +10,12 @@ from ai_edge_litert.interpreter import Interpreter
 from ser_core.lab.export import ExportError, export_litert, load_keras
 from ser_core.lab.export_int8 import cut, export_int8
 from ser_core.lab.exported import Int8Runtime, quantised
-from ser_core.lab.relative import RelativeToProfile
+from ser_core.lab.presets import FUNCTIONALS
+from ser_core.lab.relative import RelativeToProfile, head, relative_network
 from ser_core.runtime import TensorFlow
 from tests.acting import EMOTIONS, SPEAKERS, act
 from tests.ser_core.conftest import Trained
+from tests.ser_core.lab.test_presets import SMALL
 
 MICRO = {
     "ADD", "AVERAGE_POOL_2D", "CONCATENATION", "CONV_2D", "FULLY_CONNECTED", "LOGISTIC",
@@ -49,6 +51,43 @@ def test_the_network_alone_is_in_integers_and_answers_nearly_as_keras(
     assert operations(path) <= MICRO
     types = {str(each["dtype"]) for each in Interpreter(str(path)).get_tensor_details()}
     assert types == {"<class 'numpy.int8'>", "<class 'numpy.int32'>"}
+
+
+@pytest.fixture(scope="module")
+def relative(tmp_path_factory: pytest.TempPathFactory) -> keras.Model:
+    """The design of the default model, small, as its weights were drawn, and loaded from a file."""
+    keras.utils.set_random_seed(0)
+    describer = SMALL.describer(SMALL.build())
+    size = describer.output_shape[-1]
+    statistics = describer.get_layer(FUNCTIONALS).output.shape[-1]
+    relation = RelativeToProfile([0.1] * size, [2.0] * size, name="relation")
+    wide, narrow = head(size, 7, name="wide"), head(statistics, 7, name="narrow")
+    path = tmp_path_factory.mktemp("relative") / "model.keras"
+    SMALL.whole_relative(describer, relative_network(relation, wide, narrow)).save(path)
+    return load_keras(path)
+
+
+def test_the_default_design_is_cut_where_its_network_gets_the_log_mel(
+    relative: keras.Model, tmp_path: Path
+) -> None:
+    samples, size = SMALL.samples, relative.inputs[2].shape[1]
+    windows = WINDOWS[0][:, :samples], np.minimum(WINDOWS[1], samples)
+    parts = cut(relative)
+    heard = parts.features(windows)
+    count = len(heard[0])
+    # The head that hears nothing but statistics has no say; the other one's is what it is.
+    network = relative.get_layer("relative")
+    statistics = np.asarray(relative.get_layer("describer")(list(windows)))
+    nobody = [np.zeros((count, size), np.float32), np.zeros((count, 1), np.float32)]
+    known = network.get_layer("relation")([statistics, *nobody])
+    expected = keras.ops.log_softmax(network.get_layer("wide")(known))
+    np.testing.assert_allclose(parts.core(heard)["logits"], expected, atol=0.06)
+    path = tmp_path / "relative.int8.tflite"
+    export_int8(parts, path, windows)
+    without = [*heard[: parts.inputs], np.repeat(heard[2].mean(axis=0)[None], count, axis=0)]
+    logits = Int8Runtime(path, parts).logits(windows[0], windows[1][:, 0])
+    assert np.abs(logits - np.asarray(parts.core(without)["logits"])).mean() < 0.1
+    assert operations(path) <= MICRO
 
 
 def test_what_the_device_must_compute_is_named(trained: Trained) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from ser_core.bundle import find_bundle
+from ser_core.lab.classics import CLASSICS
 from ser_core.lab.export import ExportError, load_keras
 from ser_core.lab.export_onnx import export_onnx, without_fft
 from ser_core.lab.exported import OnnxRuntime
@@ -56,6 +57,22 @@ def test_a_model_with_an_fft_gets_products_with_the_same_answers(
     for sound in SOUNDS:
         window = windowed(sound, 48_000)
         np.testing.assert_allclose(runtime.logits(*window), expected.logits(*window), atol=1e-4)
+
+
+def test_the_edge_design_answers_in_onnxruntime_as_in_keras(tmp_path: Path) -> None:
+    keras.utils.set_random_seed(0)
+    design = CLASSICS["edge-cnn"]
+    values = np.zeros(design.count, np.float32)
+    model = design.whole(design.build(), values, values + 10)
+    export_onnx(model, tmp_path / "edge.onnx")
+    runtime = OnnxRuntime(tmp_path / "edge.onnx")
+    answers = []
+    for sound in SOUNDS:
+        window, length = windowed(sound, design.samples)
+        expected = np.asarray(model([window, length[:, None]])["logits"])
+        answers.append(runtime.logits(window, length))
+        np.testing.assert_allclose(answers[-1], expected, atol=1e-3 * np.abs(expected).max())
+    assert np.ptp(np.concatenate(answers), axis=0).max() > 1e-2
 
 
 def test_an_operation_that_onnx_has_not_is_named(tmp_path: Path) -> None:
