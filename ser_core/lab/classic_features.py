@@ -90,7 +90,9 @@ class Standardised(layers.Layer):  # type: ignore[misc]
 
     def call(self, values: Any) -> Any:
         mean, scale = np.array(self.mean, np.float32), np.array(self.scale, np.float32)
-        return (values - mean) / scale
+        # Changes nothing, but keeps LiteRT from multiplying 1 / scale into the weights of the next
+        # layer: values of all magnitudes would then share 8 bits.
+        return ops.maximum((values - mean) / scale, -1e6)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "mean": self.mean, "scale": self.scale}

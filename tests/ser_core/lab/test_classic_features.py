@@ -1,6 +1,7 @@
 """What the classic designs hear, against librosa on whole windows and on short clips."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import keras
 import librosa
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from ser_core.lab import export
 from ser_core.lab.classic_features import ChromaMfccMel, Standardised, SummedOverSexes
 from ser_core.lab.classics import ANN_193, EDGE_CNN, MFCC_CNN1D, NIMBLE_CNN, Classic
 from tests.sounds import Signal, voice
@@ -98,3 +100,18 @@ def test_emotions_have_the_summed_probability_of_both_sexes() -> None:
     both = np.asarray(keras.ops.softmax(logits))
     answer = np.asarray(keras.ops.softmax(SummedOverSexes()(logits)))
     np.testing.assert_allclose(answer, both[:, :8] + both[:, 8:], rtol=1e-5)
+
+
+def test_values_of_all_magnitudes_survive_weights_of_8_bits(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    scale = np.geomspace(1e-3, 1e3, 40)
+    keras.utils.set_random_seed(0)
+    values = keras.Input((40,), name="waveform")
+    length = keras.Input((1,), dtype="int32", name="length")
+    x = Standardised((5 * scale).tolist(), scale.tolist())(values)
+    x = keras.layers.Dense(64, activation="relu")(x)
+    x = keras.layers.Dense(3)(x) + keras.ops.cast(length, "float32") * 1e-6
+    model = keras.Model([values, length], {"logits": x})
+    export.export_litert(model, tmp_path / "int8.tflite", int8=True)
+    heard = [(rng.normal(5, 1, 40) * scale).astype(np.float32) for _ in range(20)]
+    assert export.agreement(model, tmp_path / "int8.tflite", heard) < 0.1
