@@ -3,7 +3,6 @@
 import base64
 import json
 import re
-from io import BytesIO
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from flask.testing import FlaskClient
 from api import Settings, create_app
 from api.models import Models
 from tests.api.fakes import NORM, listener, recognizer
+from tests.api.live import form
 from tests.sounds import encode, silence, voice
 
 LOUD, QUIET = encode(voice(2.0, level=0.8)), encode(voice(2.0, level=0.2))
@@ -25,12 +25,11 @@ def client() -> FlaskClient:
 
 
 def post(client: FlaskClient, *files: bytes, references: Any = (), **fields: Any) -> Any:
-    content = {
-        **fields,
-        "file": [(BytesIO(data), f"{i}.wav") for i, data in enumerate(files)],
-        "reference": [(BytesIO(data), "reference.wav") for data in references],
-    }
-    return client.post("/predict", data=content)
+    recordings = [("file", f"{i}.wav", data) for i, data in enumerate(files)]
+    recordings += [("reference", "reference.wav", data) for data in references]
+    values = {name: str(value) for name, value in fields.items()}
+    body, content_type = form(*recordings, **values)
+    return client.post("/predict", data=body, content_type=content_type)
 
 
 def problem(answer: Any) -> tuple[int, str]:

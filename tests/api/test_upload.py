@@ -148,11 +148,12 @@ def test_file_names_are_read_as_clients_write_them(
     [
         b"--x\nContent-Disposition: form-data; name=a\n\nb\n--x--\n",
         b"--x\r\nContent-Disposition: form-data; name=a\r\n\r\nb",
+        b"--x\r\nContent-Disposition: form-data; name=a\r\n\r\n--x\r\n\r\n--x--\r\n",
         b"--x\r\nno header\r\n\r\nb\r\n--x--\r\n",
         b"--x\r\nContent-Type: audio/wav\r\n\r\nb\r\n--x--\r\n",
         b"nothing at all",
     ],
-    ids=["line feeds alone", "cut off", "no header", "no name", "no boundary"],
+    ids=["line feeds alone", "cut off", "no empty line", "no header", "no name", "no boundary"],
 )
 def test_what_is_no_form_is_refused_as_malformed(client: FlaskClient, body: bytes) -> None:
     answer = client.post("/predict", data=body, content_type="multipart/form-data; boundary=x")
