@@ -121,10 +121,12 @@ def _judge(work: Mapping[str, str], output: Output, setup: Setup, workers: int |
 
     locations = engine.locations_table(list(work))
     names = [printable(name) for name in work.values()]
-    address = os.environ.get("RAY_ADDRESS")
+    address = os.environ.get("RAY_ADDRESS", "local")
     errors = 0
     with (
-        engine.running(address, workers, locations.nbytes) as ready,
+        engine.running(
+            None if address in ("", "local") else address, workers, locations.nbytes
+        ) as ready,
         tqdm(total=len(work), unit="file", disable=None, smoothing=0.05) as progress,
     ):
         where = _many(ready.nodes, "node") if ready.is_cluster else "this machine"

@@ -6,6 +6,7 @@ import math
 import os
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -41,6 +42,9 @@ STORE = 128 * 2**20
 STARTS = 4
 """How often starting Ray is tried: it gives its own processes 15 s, which nobody can set
 (ray-project/ray#65983) and a busy machine exceeds."""
+
+CONNECT = 30.0
+"""Seconds for a cluster to answer at all."""
 
 LONGEST_FOLDER = 24
 """Characters: Ray puts sockets into its folder, and their names may not be long."""
@@ -121,11 +125,16 @@ def locations_table(locations: Sequence[str]) -> pa.Table:
 
 
 def _join(address: str) -> None:
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if address != "auto" and not (host and port.isdecimal()):
+        raise BatchError(f"RAY_ADDRESS={address} is neither auto nor HOST:PORT")
     try:
+        if host:  # Ray itself would try for minutes
+            socket.create_connection((host.strip("[]"), int(port)), CONNECT).close()
         with _quiet():
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, RuntimeError, ValueError, OSError, ray.exceptions.RayError) as e:
-        raise BatchError(f"RAY_ADDRESS={address}: {_line(e)}") from e
+    except (RuntimeError, ValueError, OverflowError, OSError, ray.exceptions.RayError) as e:
+        raise BatchError(f"RAY_ADDRESS={address}: no Ray cluster answers there: {_line(e)}") from e
 
 
 def _start(workers: int | None, folder: Path, store: int) -> None:

@@ -1,5 +1,6 @@
 """`ser batch` where no recording is judged: usage, what stands in the way, nothing to do."""
 
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ from ser_core.batch.output import Output
 from ser_core.batch.storage import Place, Stores
 from ser_core.batch.table import failed, judge, made_by, schema
 from ser_core.cli import main
-from tests.ser_core.batch.conftest import ROOT
+from tests.ser_core.batch.conftest import ROOT, clean_environment
 from tests.sounds import encode, voice
 
 
@@ -111,6 +112,22 @@ def test_what_nobody_has_thought_of_is_an_error_of_one_row(clip: str) -> None:
     assert judge(strange, clip, DEFAULT_LIMITS) == failed(
         recognizer.bundle, "ZeroDivisionError: by zero", "internal"
     )
+
+
+@pytest.mark.parametrize("address", ["nowhere", "127.0.0.1:{port}"])
+def test_a_cluster_that_is_not_there_is_named(clip: str, tmp_path: Path, address: str) -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        address = address.format(port=silent.getsockname()[1])
+        done = subprocess.run(
+            [sys.executable, "-m", "ser_core.cli", "batch", tmp_path / clip,
+             "--out", tmp_path / "x.csv"],
+            cwd=ROOT, env={**clean_environment(), "RAY_ADDRESS": address},
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith(f"ser: RAY_ADDRESS={address}")
+    assert [path.name for path in tmp_path.iterdir()] == [clip]
 
 
 def indices(*numbers: int) -> pa.Table:
