@@ -34,6 +34,21 @@ def test_the_speakers_are_those_of_the_made_up_corpus() -> None:
     assert set(FEW) <= set(SPEAKERS)
 
 
+def test_what_was_searched_and_changed_is_written_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    command = ["train", "--data", str(write_few(tmp_path)), "--preset", "mlp-193", "--epochs", "1"]
+    assert main([*command, "--search", "--augment", "noise:20,gain", "--out", "bundle"]) == 0
+    info = Recognizer.load(tmp_path / "bundle").bundle.info
+    assert info["augmentation"] == ["noise:20", "gain"]
+    tried = {(tuple(trial["hidden"]), trial["alpha"]) for trial in info["search"]}
+    assert len(tried) == len(info["search"]) == 4
+    table = capsys.readouterr().out.splitlines()
+    assert table[0] == "   UAR  epochs  hidden  alpha"
+    assert float(table[1].split()[0]) == pytest.approx(info["search"][0]["uar"], abs=1e-3)
+
+
 @pytest.mark.parametrize("name", DESIGNS)
 def test_a_design_is_trained_exported_loaded_and_answers_over_http(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
