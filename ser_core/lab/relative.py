@@ -67,6 +67,21 @@ class RelativeToProfile(layers.Layer):  # type: ignore[misc]
         return {**super().get_config(), "mean": self.mean, "spread": self.spread}
 
 
+@register
+class WeightedAverage(layers.Average):  # type: ignore[misc]
+    """Tensors of one shape -> their mean, each with its share; the shares sum to 1."""
+
+    def __init__(self, shares: Sequence[float], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.shares = list(shares)
+
+    def _merge_function(self, inputs: Any) -> Any:
+        return sum(share * x for share, x in zip(self.shares, inputs, strict=True))
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "shares": self.shares}
+
+
 def head(
     size: int, classes: int, width: int = 256, dropout: float = 0.4, name: str = "wide"
 ) -> keras.Model:
@@ -91,11 +106,9 @@ def relative_network(
     profile = keras.Input((size,), name="profile")
     count = keras.Input((1,), name="count")
     relative = relation([functionals, profile, count])
-    first, second = (
-        layers.Activation("log_softmax")(answer)
-        for answer in (wide(relative), narrow(relative[:, : narrow.input_shape[-1]]))
-    )
-    logits = (1 - NARROW_SHARE) * first + NARROW_SHARE * second
+    answers = [wide(relative), narrow(relative[:, : narrow.input_shape[-1]])]
+    log_probabilities = [layers.Activation("log_softmax")(answer) for answer in answers]
+    logits = WeightedAverage([1 - NARROW_SHARE, NARROW_SHARE])(log_probabilities)
     return keras.Model([functionals, profile, count], logits, name="relative")
 
 

@@ -86,7 +86,7 @@ def test_utterances_become_log_mel_and_class_numbers(tmp_path: Path) -> None:
     assert [data.features[i].shape for i in range(3)] == [(25, 16), (32, 16), (38, 16)]
     signal = voice(0.5)
     in_graph = np.asarray(SMALL.log_mel()((signal / np.abs(signal).max())[None]))[0]
-    np.testing.assert_allclose(data.features[1][:29], in_graph[:29], atol=0.1)
+    np.testing.assert_allclose(data.features[1][:29], in_graph[:29], atol=0.3)
 
 
 def test_labels_that_the_model_has_not_are_left_out_and_named(
