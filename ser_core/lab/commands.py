@@ -5,6 +5,7 @@ import json
 import logging
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 from ser_core.bundle import Bundle
@@ -23,10 +24,7 @@ Errors = tuple[type[Exception], ...]
 
 def add_train(command: argparse.ArgumentParser) -> None:
     """`ser train --data ... [--preset NAME] [--out FOLDER]`."""
-    from ser_core.lab import training_command  # noqa: PLC0415 (TensorFlow takes seconds)
-
-    training_command.add_arguments(command)
-    command.set_defaults(run=_reporting(training_command.main, training_command.EXPECTED))
+    _add(command, "training_command")
 
 
 def add_evaluate(command: argparse.ArgumentParser) -> None:
@@ -55,42 +53,27 @@ def add_evaluate(command: argparse.ArgumentParser) -> None:
 
 def add_benchmark(command: argparse.ArgumentParser) -> None:
     """`ser benchmark --protocol NAME... --preset NAME... [--table]`."""
-    from ser_core.lab import benchmark_command  # noqa: PLC0415 (TensorFlow takes seconds)
-
-    benchmark_command.add_arguments(command)
-    command.set_defaults(run=_reporting(benchmark_command.main, benchmark_command.EXPECTED))
+    _add(command, "benchmark_command")
 
 
 def add_export(command: argparse.ArgumentParser) -> None:
     """`ser export BUNDLE --to TARGET --data ...`."""
-    from ser_core.lab import export_command  # noqa: PLC0415 (TensorFlow takes seconds)
-
-    export_command.add_arguments(command)
-    command.set_defaults(run=_reporting(export_command.main, export_command.EXPECTED))
+    _add(command, "export_command")
 
 
 def add_robustness(command: argparse.ArgumentParser) -> None:
     """`ser robustness MODEL --data ... [--limit N] [--out FILE.csv]`."""
-    from ser_core.lab import robustness_command  # noqa: PLC0415 (only this command needs it)
-
-    robustness_command.add_arguments(command)
-    command.set_defaults(run=_reporting(robustness_command.main, robustness_command.EXPECTED))
+    _add(command, "robustness_command")
 
 
 def add_calibrate(command: argparse.ArgumentParser) -> None:
     """`ser calibrate MODEL --data ... [--out FOLDER | --in-place]`."""
-    from ser_core.lab import calibrate_command  # noqa: PLC0415 (only this command needs it)
-
-    calibrate_command.add_arguments(command)
-    command.set_defaults(run=_reporting(calibrate_command.main, calibrate_command.EXPECTED))
+    _add(command, "calibrate_command")
 
 
 def add_explore(command: argparse.ArgumentParser) -> None:
     """`ser explore MANIFEST --report FOLDER`."""
-    from ser_core.lab import explore  # noqa: PLC0415 (librosa takes seconds)
-
-    explore.add_arguments(command)
-    command.set_defaults(run=_reporting(explore.main, explore.EXPECTED))
+    _add(command, "explore")
 
 
 def add_features(command: argparse.ArgumentParser) -> None:
@@ -99,6 +82,13 @@ def add_features(command: argparse.ArgumentParser) -> None:
 
     extract.add_arguments(command)
     command.set_defaults(run=extract.main)
+
+
+def _add(command: argparse.ArgumentParser, module: str) -> None:
+    """What a module of the lab does; imported only now, as TensorFlow and librosa take seconds."""
+    does = import_module(f"ser_core.lab.{module}")
+    does.add_arguments(command)
+    command.set_defaults(run=_reporting(does.main, does.EXPECTED))
 
 
 def _reporting(run: Command, errors: Errors) -> Command:
