@@ -222,7 +222,7 @@ def fit_head(
     )
     references = References(data, seed)
     rng = references.rng
-    probabilities = balanced_probabilities(data.corpora, data.labels)
+    probabilities = balanced_probabilities(data.corpora, data.labels, data.speakers)
     hot = np.eye(classes, dtype=np.float32)[data.labels]
     # Half of what is heard is as it was recorded, the rest is any of its variants.
     variants = len(data.functionals)

@@ -13,20 +13,23 @@ from ser_core.lab.spectral import overlay
 
 
 def balanced_probabilities(
-    corpora: Sequence[str], labels: NDArray[np.int64]
+    corpora: Sequence[str], labels: NDArray[np.int64], speakers: Sequence[str]
 ) -> NDArray[np.float64]:
     """How likely each utterance is drawn, `(utterances,)`.
 
-    A corpus has a share as the square root of its size; within one, each class has the same.
+    A corpus has a share as the square root of its size times the fourth root of the number of its
+    speakers: other voices tell more than other takes. Within one, each class has the same.
     """
     names, corpus = np.unique(corpora, return_inverse=True)
+    voices = np.array(speakers)
     probabilities = np.zeros(len(labels))
     for index in range(len(names)):
         inside = corpus == index
+        share = np.sqrt(inside.sum()) * len(np.unique(voices[inside])) ** 0.25
         classes = np.unique(labels[inside])
         for label in classes:
             chosen = inside & (labels == label)
-            probabilities[chosen] = np.sqrt(inside.sum()) / len(classes) / chosen.sum()
+            probabilities[chosen] = share / len(classes) / chosen.sum()
     probabilities /= probabilities.sum()
     return probabilities
 
@@ -63,20 +66,18 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         rng = np.random.default_rng((self.seed, self.epoch, index))
         chosen = rng.choice(len(self.labels), schedule.batch, p=self.probabilities)
         frequencies = self.preset.frequencies
-        augmentation = self.preset.augmentation
+        augmentation, frames = self.preset.augmentation, self.preset.crop_frames
         if self.finishing:
-            augmentation = augmentation.milder()
+            augmentation, frames = augmentation.milder(), self.preset.frames
         clips = []
         for utterance in chosen:
-            log_mel = random_crop(self.features[utterance], int(1.2 * self.preset.frames), rng)
+            log_mel = random_crop(self.features[utterance], int(1.2 * frames), rng)
             if rng.random() < augmentation.babble:
                 voices = rng.choice(len(self.labels), int(rng.integers(1, 4)))
                 others = [np.asarray(self.features[voice], np.float32) for voice in voices]
                 log_mel = overlay(log_mel, others, rng)
             clips.append(augmentation(log_mel, frequencies, rng))
-        x, mask = padded(
-            [random_crop(clip, self.preset.frames, rng) for clip in clips], self.preset.frames
-        )
+        x, mask = padded([random_crop(clip, frames, rng) for clip in clips], frames)
         y = np.eye(len(self.preset.emotions), dtype=np.float32)[self.labels[chosen]]
         if schedule.mixup and not self.finishing:
             x, mask, y = mixed(x, mask, y, schedule.mixup, rng)

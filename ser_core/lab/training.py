@@ -42,6 +42,11 @@ class Labelled:
         """The corpus of each utterance."""
         return [utterance.corpus for utterance in self.utterances]
 
+    @property
+    def speakers(self) -> list[str]:
+        """The speaker of each utterance."""
+        return [utterance.speaker for utterance in self.utterances]
+
 
 def prepare(utterances: Sequence[Utterance], preset: Preset, purpose: str = "training") -> Labelled:
     """Log-mel and labels of the utterances whose emotion the preset knows.
@@ -115,7 +120,7 @@ def fit(
     checkpoints = Checkpoints(folder, settings)
     earlier = checkpoints.load() if resume else None
     keras.utils.set_random_seed(seed)
-    probabilities = balanced_probabilities(train.corpora, train.labels)
+    probabilities = balanced_probabilities(train.corpora, train.labels, train.speakers)
     batches = Batches(train.features, train.labels, probabilities, preset, seed)
     judge = _Judge(preset, valid, checkpoints, progress)
     if earlier is not None:
