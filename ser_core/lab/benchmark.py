@@ -146,7 +146,7 @@ def _trained(training: Training, progress: bool) -> float | None:
     """Write the bundle; the seconds of training, None where it was interrupted once."""
     bundle, clock = training.folder / "bundle", training.folder / "seconds"
     if not (bundle / INFO).is_file():
-        resume = any((bundle / "work").glob("epoch-*"))
+        resume = any((bundle / "work").rglob("epoch-*"))
         order = Order(
             data=training.folder,
             preset=training.preset,

@@ -154,7 +154,9 @@ def fit_spectral(
     heard = np.unique(train_set.labels)
     if unheard := [e for index, e in enumerate(preset.emotions) if index not in heard]:
         logger.warning("no utterance to train on is %s", " or ".join(unheard))
-    model, history = training.fit(
+    # Towers that begin with a bundle have differed from the start, and are fitted as one network.
+    fit = training.fit if begin is not None or preset.towers == 1 else fit_towers
+    model, history = fit(
         preset,
         train_set,
         valid_set,
@@ -162,13 +164,47 @@ def fit_spectral(
         seed=order.seed,
         resume=order.resume,
         progress=progress,
-        begin=begin,
+        **({} if begin is None else {"begin": begin}),
     )
     readable = Split(train_set.utterances, valid_set.utterances, split.test)
     if not preset.relative:
         return Fitted(preset.whole(model), history, readable, details=details)
     whole, norm = fit_to_profiles(preset, model, train_set, order.seed, progress)
     return Fitted(whole, history, readable, norm, details)
+
+
+def fit_towers(
+    preset: Preset,
+    train_set: training.Labelled,
+    valid_set: training.Labelled,
+    work: Path,
+    *,
+    seed: int = 0,
+    resume: bool = False,
+    progress: bool = True,
+) -> tuple[Any, list[dict[str, float]]]:
+    """`training.fit` of each tower by itself, from the next seed, as they are to err differently.
+
+    The figures are means over the towers.
+    """
+    fitted = [
+        training.fit(
+            preset.alone,
+            train_set,
+            valid_set,
+            work / f"tower-{number}",
+            seed=seed + number,
+            resume=resume,
+            progress=progress,
+        )
+        for number in range(preset.towers)
+    ]
+    models, histories = zip(*fitted, strict=True)
+    means = [
+        {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+        for rows in zip(*histories, strict=True)
+    ]
+    return preset.join(models), means
 
 
 def begin_with_bundle(

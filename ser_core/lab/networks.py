@@ -4,13 +4,15 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 from keras import layers
 
 from ser_core.lab.features import MeanOverTime
 from ser_core.lab.pooling import AttentiveStatistics, DownsampleMask
 
-NETWORK, EMBEDDING = "network", "embedding"
-"""Names of a network and of its layer that says in a few hundred numbers what it heard."""
+NETWORK, EMBEDDING, TOWER = "network", "embedding", "tower_"
+"""Names of a network, of its layer that says in a few hundred numbers what it heard, and, with a
+number behind it, of each of several networks side by side."""
 
 Network = Callable[[tuple[int | None, int], int], keras.Model]
 
@@ -22,16 +24,51 @@ def residual_cnn(
     channels: Sequence[int] = (16, 24, 48, 96, 128),
     dropout: float = 0.3,
     embedding: int = 128,
+    towers: int = 1,
 ) -> keras.Model:
     """Residual 2-D convolutions over log-mel, attentive pooling over time.
 
     Input `(batch, frames, bands)` and mask `(batch, frames)`, output logits `(batch, classes)`.
-    After He et al. 2016 (arXiv:1512.03385) and Okabe et al. 2018 (arXiv:1803.10963).
+    After He et al. 2016 (arXiv:1512.03385) and Okabe et al. 2018 (arXiv:1803.10963). With several
+    `towers`, as many of these networks side by side, whose embeddings are put together; `joined`
+    makes one of networks that were fitted alone.
     """
+    inputs = _inputs(features)
+    if towers == 1:
+        x = _residual_tower(inputs, channels, embedding)
+    else:
+        heard = []
+        for number in range(1, towers + 1):
+            own = _inputs(features)
+            answer = _residual_tower(own, channels, embedding)
+            heard.append(keras.Model(own, answer, name=f"{TOWER}{number}")(inputs))
+        x = layers.Concatenate(name=EMBEDDING)(heard)
+    x = layers.Dropout(dropout)(x)
+    return keras.Model(inputs, layers.Dense(classes, name="logits")(x), name=NETWORK)
+
+
+def joined(together: keras.Model, alone: Sequence[keras.Model]) -> None:
+    """Give a network of several towers the weights of as many that were fitted alone.
+
+    Its logits are then the mean of theirs.
+    """
+    for number, network in enumerate(alone, 1):
+        tower = keras.Model(network.inputs, network.get_layer(EMBEDDING).output)
+        together.get_layer(f"{TOWER}{number}").set_weights(tower.get_weights())
+    kernels, biases = zip(*(n.get_layer("logits").get_weights() for n in alone), strict=True)
+    kernel = np.concatenate(kernels) / len(alone)
+    together.get_layer("logits").set_weights([kernel, np.mean(biases, axis=0)])
+
+
+def _inputs(features: tuple[int | None, int]) -> list[Any]:
     frames, bands = features
-    spectrum = keras.Input((frames, bands), name="features")
-    mask = keras.Input((frames,), name="mask")
-    x = layers.Reshape((-1, bands, 1))(spectrum)
+    return [keras.Input((frames, bands), name="features"), keras.Input((frames,), name="mask")]
+
+
+def _residual_tower(inputs: Sequence[Any], channels: Sequence[int], embedding: int) -> Any:
+    """What one such network heard, `(batch, 2 embedding)`."""
+    spectrum, mask = inputs
+    x = layers.Reshape((-1, spectrum.shape[2], 1))(spectrum)
     step = DownsampleMask()(mask)
     x = _masked(_convolution(x, channels[0], strides=2), step)
     for index, width in enumerate(channels[1:]):
@@ -43,9 +80,7 @@ def residual_cnn(
     x = layers.Dense(embedding, use_bias=False)(x)
     x = layers.BatchNormalization()(x)
     x = layers.ReLU()(x)
-    x = AttentiveStatistics(name=EMBEDDING)([x, step])
-    x = layers.Dropout(dropout)(x)
-    return keras.Model([spectrum, mask], layers.Dense(classes, name="logits")(x), name=NETWORK)
+    return AttentiveStatistics(name=EMBEDDING)([x, step])
 
 
 def plain_cnn(
@@ -59,10 +94,8 @@ def plain_cnn(
 
     Input and output as of `residual_cnn`.
     """
-    frames, bands = features
-    spectrum = keras.Input((frames, bands), name="features")
-    mask = keras.Input((frames,), name="mask")
-    x, step = _pooled(layers.Reshape((-1, bands, 1))(spectrum), mask, channels)
+    spectrum, mask = _inputs(features)
+    x, step = _pooled(spectrum, mask, channels)
     x = layers.Reshape((-1, x.shape[2] * x.shape[3]))(x)
     x = MeanOverTime(name=EMBEDDING)(x, mask=step)
     x = layers.Dropout(dropout)(x)
@@ -82,10 +115,8 @@ def crnn(
     Input and output as of `residual_cnn`, with a number of frames that is known: the recurrence
     (GRU, Cho et al. 2014, arXiv:1406.1078) is unrolled, since LiteRT knows no loops without it.
     """
-    frames, bands = features
-    spectrum = keras.Input((frames, bands), name="features")
-    mask = keras.Input((frames,), name="mask")
-    x, step = _pooled(layers.Reshape((-1, bands, 1))(spectrum), mask, channels)
+    spectrum, mask = _inputs(features)
+    x, step = _pooled(spectrum, mask, channels)
     x = layers.Reshape((x.shape[1], x.shape[2] * x.shape[3]))(x)
     x = layers.Dense(units, activation="relu")(x)
     # Not Bidirectional: unrolled, that hears the padding in Keras 3.15.
@@ -100,6 +131,7 @@ def crnn(
 
 def _pooled(x: Any, mask: Any, channels: Sequence[int]) -> tuple[Any, Any]:
     """Convolutions, each followed by a pool of 2 by 2, and the mask of what is left of time."""
+    x = layers.Reshape((-1, x.shape[2], 1))(x)
     for width in channels:
         x = layers.MaxPooling2D(2, padding="same")(_convolution(x, width))
         mask = DownsampleMask()(mask)

@@ -6,6 +6,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from ser_core.bundle import Bundle
 from ser_core.emotions import normalise_label
 from ser_core.lab.arguments import DATA_HELP, fraction, names, positive
 from ser_core.lab.augmentations import AUGMENTATIONS, AugmentationError, parse_list
@@ -14,7 +15,7 @@ from ser_core.lab.checkpoint import CheckpointError
 from ser_core.lab.classics import CLASSICS, Classic
 from ser_core.lab.corpora import CorpusError
 from ser_core.lab.export import ExportError
-from ser_core.lab.presets import PRESETS, Preset, preset
+from ser_core.lab.presets import DEFAULT, PRESETS, Preset, preset
 from ser_core.lab.search import GRIDS, SearchError, grid_of, print_trials
 from ser_core.lab.splits import SplitError
 from ser_core.lab.training import TrainingError
@@ -48,7 +49,11 @@ GIVEN = ("epochs", "clips", "learning_rate")
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """`ser train --data ... [--preset NAME] [--out FOLDER]`."""
     command.add_argument("--data", type=Path, required=True, help=DATA_HELP)
-    command.add_argument("--preset", default="relative-cnn", choices=sorted(PRESETS))
+    command.add_argument(
+        "--preset",
+        choices=sorted(PRESETS),
+        help=f"the design (default: that of the bundle to begin with, else {DEFAULT.name})",
+    )
     command.add_argument(
         "--corpora", type=names, default=(), metavar="NAME,...", help="of the data (default: all)"
     )
@@ -119,13 +124,23 @@ def main(options: argparse.Namespace) -> int:
     return 0
 
 
+def _preset_of(bundle: str) -> str:
+    """The design of the bundle to begin with, if there is one and it tells one that is known.
+
+    Raises:
+        BundleError: there is no such bundle.
+    """
+    named = Bundle.load(bundle).info.get("preset") if bundle else None
+    return named if named in PRESETS else DEFAULT.name
+
+
 def chosen_preset(options: argparse.Namespace) -> Preset | Classic:
     """The preset that the options name, changed as they say.
 
     Raises:
         UsageError: they do not go with it.
     """
-    chosen = preset(options.preset)
+    chosen = preset(options.preset or _preset_of(options.init))
     if options.emotions:
         if len(options.emotions) < 2:
             raise UsageError("--emotions needs two or more to tell apart")

@@ -33,6 +33,16 @@ def test_every_preset_is_small_enough_to_serve(chosen) -> None:
     assert model.count_params() <= 2_000_000
 
 
+def test_models_fitted_alone_become_one() -> None:
+    twins = replace(SMALL, options={**SMALL.options, "towers": 2})
+    assert (twins.towers, twins.alone.towers, SMALL.alone) == (2, 1, SMALL)
+    fitted = [twins.alone.build() for _ in range(2)]
+    x = np.random.default_rng(0).normal(-40, 10, (2, SMALL.frames, 16)).astype(np.float32)
+    inputs = [x, np.ones((2, SMALL.frames), np.float32)]
+    expected = np.mean([np.asarray(model(inputs)) for model in fitted], axis=0)
+    np.testing.assert_allclose(twins.join(fitted)(inputs), expected, atol=1e-5)
+
+
 def test_a_window_has_the_frames_of_its_log_mel() -> None:
     assert (DEFAULT.samples, DEFAULT.frames) == (48_000, 188)
     assert DEFAULT.log_mel()(np.zeros((1, 48_000), np.float32)).shape == (1, 188, 64)

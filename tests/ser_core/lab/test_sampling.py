@@ -43,13 +43,31 @@ def batches(seed: int = 0, **schedule: float) -> Batches:
 def test_a_corpus_counts_as_the_root_of_its_size_and_its_classes_alike() -> None:
     corpora = ["small"] * 4 + ["large"] * 16
     labels = np.array([0, 0, 0, 1] + [0] * 8 + [1] * 6 + [2] * 2)
-    shares = balanced_probabilities(corpora, labels)
+    shares = balanced_probabilities(corpora, labels, ["one"] * 20)
     assert shares.sum() == pytest.approx(1)
     assert shares[:4].sum() == pytest.approx(1 / 3)  # roots of 4 and 16: one to two
     np.testing.assert_allclose(shares[:4], [1 / 18] * 3 + [1 / 6])
     large = [shares[4:12].sum(), shares[12:18].sum(), shares[18:].sum()]
     np.testing.assert_allclose(large, [2 / 9] * 3)
     np.testing.assert_allclose(shares[18:], 1 / 9)
+
+
+def test_a_corpus_of_more_voices_counts_more() -> None:
+    corpora = ["few"] * 16 + ["many"] * 16
+    speakers = [*"ab" * 8, *(f"{number}" for number in range(16))]
+    shares = balanced_probabilities(corpora, np.zeros(32, np.int64), speakers)
+    assert shares[16:].sum() / shares[:16].sum() == pytest.approx(8**0.25)
+
+
+def test_crops_are_heard_until_the_last_epochs_hear_whole_windows() -> None:
+    training = batches(epochs=10, finish=0.2, crop=0.25)
+
+    def frames(epoch: int) -> int:
+        training.epoch = epoch
+        return training[0][0][0].shape[1]
+
+    assert [frames(epoch) for epoch in (0, 7, 8, 9)] == [16, 16, 32, 32]
+    assert batches(crop=0)[0][0][0].shape[1] == 32
 
 
 def test_an_epoch_is_as_long_as_the_schedule_says() -> None:

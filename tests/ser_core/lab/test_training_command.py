@@ -1,8 +1,14 @@
 """Options of `ser train` that do not go together are told apart before any data is read."""
 
+import argparse
+from pathlib import Path
+
 import pytest
 
+from ser_core.bundle import write_info
 from ser_core.cli import main
+from ser_core.lab.presets import PRESETS
+from ser_core.lab.training_command import add_arguments, chosen_preset
 
 
 @pytest.mark.parametrize(
@@ -38,3 +44,37 @@ def test_an_unknown_preset_is_answered_with_all_there_are(
     error = capsys.readouterr().err
     for name in ("relative-cnn", "nimble-cnn", "mfcc-cnn1d-8", "logmel-cnn2d", "crnn"):
         assert name in error
+
+
+def test_what_begins_with_a_bundle_has_its_design(tmp_path: Path) -> None:
+    (tmp_path / "model.keras").touch()
+    for design in ("relative-twins", "unheard-of"):
+        write_info(
+            tmp_path,
+            {
+                "name": "parent",
+                "version": "1.0.0",
+                "emotions": ["angry", "sad"],
+                "sampling_rate": 16_000,
+                "window": 3.0,
+                "hop": 1.5,
+                "temperature": 1.0,
+                "threshold": 0.5,
+                "serve": "model.keras",
+                "preset": design,
+                "artefacts": ["model.keras"],
+            },
+        )
+        options = parsed("--init", str(tmp_path))
+        known = design if design in PRESETS else "relative-cnn"
+        assert chosen_preset(options).name == known
+        assert chosen_preset(parsed("--init", str(tmp_path), "--preset", "residual-cnn")).name == (
+            "residual-cnn"
+        )
+    assert chosen_preset(parsed()).name == "relative-cnn"
+
+
+def parsed(*options: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    return parser.parse_args(["--data", "nowhere", *options])
