@@ -1,27 +1,22 @@
-"""Ask a speech emotion service what a recording sounds like; Python's standard library is enough.
+"""Ask a speech emotion service what a recording sounds like.
 
 from ser_client import Client
 prediction = Client("http://localhost:8000").predict("clip.wav")
 prediction.emotion, prediction.confidence
 """
 
-import contextlib
-import http.client
 import json
 import os
-import random
-import time
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, BinaryIO
-from urllib.parse import urlsplit
+
+import urllib3
 
 Recording = bytes | str | os.PathLike[str] | BinaryIO
 """An audio file's bytes, its path, or the open file."""
-RETRIED = {429, 502, 503, 504}
+RETRIED = (429, 502, 503, 504)
 """Statuses that pass: too often, too much at once, or a proxy without a service behind it."""
 
 
@@ -70,33 +65,43 @@ class ServiceError(Exception):
 
 
 class Client:
-    """One connection to a service, kept open; each thread wants its own client.
+    """A service, by its address, which may be below a path; safe to share between threads.
 
-    `url` may be below a path, `key` is one of the service's, `timeout` the seconds to wait for the
-    network, `patience` those to go on trying while the service is away or has too much to do.
+    `key` is one of the service's, `timeout` the seconds to wait for the network. What fails for a
+    reason that passes is tried again so many times (`retries`): when the service says, but never
+    later than after `longest_wait` seconds, or after pauses that double.
     """
 
     def __init__(
-        self, url: str, *, key: str | None = None, timeout: float = 60.0, patience: float = 30.0
+        self,
+        url: str,
+        *,
+        key: str | None = None,
+        timeout: float = 60.0,
+        retries: int = 8,
+        longest_wait: int = 30,
     ) -> None:
-        place = urlsplit(url)
-        if place.scheme not in {"http", "https"} or place.hostname is None:
+        if not url.startswith(("http://", "https://")) or not urllib3.util.parse_url(url).host:
             raise ValueError(f"no address of a service: {url!r}")
-        tls = place.scheme == "https"
-        kind = http.client.HTTPSConnection if tls else http.client.HTTPConnection
-        self._connection = kind(place.hostname, place.port, timeout=timeout)
-        self._path, self._patience = place.path.rstrip("/"), patience
-        self._headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self._url = url.rstrip("/")
+        again = _Retry(
+            retries,
+            allowed_methods=None,
+            status_forcelist=RETRIED,
+            raise_on_status=False,
+            backoff_factor=0.1,
+            backoff_jitter=0.1,
+            backoff_max=5,
+            retry_after_max=longest_wait,
+        )
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self._pool = urllib3.PoolManager(headers=headers, timeout=timeout, retries=again)
 
     def __enter__(self) -> "Client":
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the connection; the next request would open it again."""
-        self._connection.close()
+        self._pool.clear()
 
     def predict(
         self,
@@ -117,8 +122,8 @@ class Client:
             parameters: the others of the service, such as `timeline=True`, `top=3`, `model="..."`.
 
         Raises:
-            ServiceError: the service refuses the recording, or has no time within `patience`.
-            OSError: the service cannot be reached within `patience`.
+            ServiceError: the service refuses the recording, or has no time.
+            OSError: the service cannot be reached.
         """
         if profile:
             parameters["profile"] = profile
@@ -140,78 +145,41 @@ class Client:
 
     def models(self) -> list[dict[str, Any]]:
         """The models that the service has, the default one first."""
-        return list(self.request("GET", "/models")["models"])
+        return list(self._ask("GET", "/models")["models"])
 
     def _post(
         self, recording: Recording, references: Sequence[Recording], values: Mapping[str, Any]
     ) -> Any:
-        """A form (RFC 7578) with the recordings and the parameters."""
-        boundary = uuid.uuid4().hex
-        start = f'--{boundary}\r\nContent-Disposition: form-data; name="'
-        parts = [
-            f'{start}{name}"\r\n\r\n{_text(value)}\r\n'.encode() for name, value in values.items()
-        ]
-        for name, each in [("file", recording), *(("reference", each) for each in references)]:
-            head = f'{start}{name}"; filename="recording"\r\nContent-Type: application/octet-stream'
-            parts += [f"{head}\r\n\r\n".encode(), _bytes(each), b"\r\n"]
-        body = b"".join([*parts, f"--{boundary}--\r\n".encode()])
-        kind = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
-        return self.request("POST", "/predict", body, kind)
+        texts = {name: each if isinstance(each, str) else json.dumps(each)
+                 for name, each in values.items()}  # fmt: skip
+        files = [("file", recording), *(("reference", each) for each in references)]
+        sent = [(name, ("recording", _bytes(each))) for name, each in files]
+        return self._ask("POST", "/predict", fields=[*texts.items(), *sent])
 
-    def request(
-        self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None
-    ) -> Any:
-        """Send a request, again if it failed for a reason that passes; the answer's JSON."""
-        until, attempt = time.monotonic() + self._patience, 0
-        while True:
-            # By chance, so that many clients do not come back all at once.
-            wait = min(random.uniform(0.1, 0.2) * 2**attempt, 5.0)
-            try:
-                sent = {**self._headers, **(headers or {})}
-                self._connection.request(method, self._path + path, body, sent)
-                response = self._connection.getresponse()
-                content = response.read()
-            except (OSError, http.client.HTTPException):
-                self._connection.close()
-                if time.monotonic() + wait > until:
-                    raise
-            else:
-                if response.status < 400:
-                    return json.loads(content)
-                wait = _seconds(response.getheader("Retry-After"), wait)
-                if response.status not in RETRIED or time.monotonic() + wait > until:
-                    raise ServiceError(response.status, _problem(content))
-            time.sleep(wait)
-            attempt += 1
+    def _ask(self, method: str, path: str, **sent: Any) -> Any:
+        try:
+            response = self._pool.request(method, self._url + path, **sent)
+        except urllib3.exceptions.HTTPError as e:
+            raise ConnectionError(f"{self._url} cannot be reached: {e}") from e
+        if response.status < 400:
+            return response.json()
+        try:
+            problem = response.json()
+        except ValueError:  # a proxy's page
+            problem = {}
+        raise ServiceError(response.status, problem if isinstance(problem, dict) else {})
+
+
+class _Retry(urllib3.Retry):
+    # By itself it would send what was too large again, if a proxy said when.
+    RETRY_AFTER_STATUS_CODES = frozenset(RETRIED)
 
 
 def _known(cls: type, answer: Mapping[str, Any]) -> dict[str, Any]:
     return {each.name: answer[each.name] for each in fields(cls) if each.name in answer}
 
 
-def _text(value: str | int | bool) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
-
-
 def _bytes(recording: Recording) -> bytes:
     if isinstance(recording, str | os.PathLike):
         return Path(recording).read_bytes()
     return recording if isinstance(recording, bytes) else recording.read()
-
-
-def _seconds(header: str | None, otherwise: float) -> float:
-    """What Retry-After says: seconds, or by some proxies a date."""
-    if header and header.isdecimal():
-        return float(header)
-    try:
-        return max(0.0, parsedate_to_datetime(header or "").timestamp() - time.time())
-    except ValueError:
-        return otherwise
-
-
-def _problem(content: bytes) -> Mapping[str, Any]:
-    """What an error says; a proxy's page says nothing that a program could read."""
-    with contextlib.suppress(ValueError):
-        if isinstance(problem := json.loads(content), dict):
-            return problem
-    return {}
