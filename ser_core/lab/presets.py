@@ -49,6 +49,16 @@ class Schedule:
     relative_steps: int = 4000
     """Batches that the head on relative functionals is fitted with."""
 
+    @property
+    def steps(self) -> int:
+        """Batches of an epoch."""
+        return max(1, self.clips // self.batch)
+
+    @property
+    def first_finishing(self) -> int:
+        """The first of the last epochs."""
+        return self.epochs - round(self.finish * self.epochs)
+
 
 @dataclass(frozen=True)
 class Preset:

@@ -35,7 +35,10 @@ def balanced_probabilities(
 
 
 class Batches(keras.utils.PyDataset):  # type: ignore[misc]
-    """Random batches of `([features, mask], one-hot labels)`; another draw in every epoch."""
+    """Random batches of `([features, mask], one-hot labels)`; another draw in every epoch.
+
+    They are crops, until the last epochs (`finishing`) are near to speech as it is recorded.
+    """
 
     def __init__(
         self,
@@ -44,22 +47,19 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         probabilities: NDArray[np.float64],
         preset: Preset,
         seed: int,
+        *,
+        epoch: int = 0,
+        finishing: bool = False,
     ) -> None:
         super().__init__(workers=1)
         self.features, self.labels, self.probabilities = features, labels, probabilities
-        self.preset, self.seed, self.epoch = preset, seed, 0
+        self.preset, self.seed, self.epoch, self.finishing = preset, seed, epoch, finishing
 
     def __len__(self) -> int:
-        return max(1, self.preset.schedule.clips // self.preset.schedule.batch)
+        return self.preset.schedule.steps
 
     def on_epoch_end(self) -> None:
         self.epoch += 1
-
-    @property
-    def finishing(self) -> bool:
-        """Whether these are the last epochs, near to speech as it is recorded."""
-        schedule = self.preset.schedule
-        return self.epoch >= schedule.epochs - round(schedule.finish * schedule.epochs)
 
     def __getitem__(self, index: int) -> tuple[Any, Any]:
         schedule = self.preset.schedule

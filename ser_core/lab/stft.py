@@ -23,9 +23,6 @@ Method = Literal["fft", "dft"]
 _MAX_SLICES = 64
 """More slices than this to build a frame, and one gather is the cheaper graph."""
 
-_SMALLEST_FOLD = 128
-"""Transforms up to this length are one product; folding them further saves nothing."""
-
 
 def frame(signal: Any, length: int, hop: int) -> Any:
     """Overlapping frames: `(batch, samples)` -> `(batch, 1 + (samples - length) // hop, length)`.
@@ -125,7 +122,7 @@ class Spectral(Framewise):
     `n_fft` samples a frame, `window` as in `scipy.signal.get_window`. `method` "fft" needs a power
     of two (LiteRT's FFT knows no other); "dft" takes any length, and is what runtimes without an
     FFT are given. In LiteRT "dft" is also the faster for 1024 samples and fewer, at the price of
-    a larger file (1.6 MB for 1024 samples, 0.4 MB for 512).
+    a larger file (0.26 MB for 1024 samples, 0.07 MB for 512).
     """
 
     settings = (*Framewise.settings, "n_fft", "window", "method")
@@ -201,38 +198,67 @@ class PowerSpectrogram(Spectral):
 
 
 class DFT:
-    """Power spectrum of real frames by matrix products, at a third of the plain sum's work.
+    """Power spectrum of real frames by matrix products, at a tenth of the plain sum's work.
 
-    Decimation in frequency (Gentleman and Sande 1966): odd bins need only the difference of a
-    frame's two halves, even bins only their sum, and that is a transform of half the length.
+    Two stages of Cooley and Tukey (1965): with `length = rows * columns`, first the transforms of
+    each column, then, with the twiddle factors in them, those of each row. Real input needs the
+    first half of the rows alone; their transforms hold all bins but those of the first and the
+    last row, whose columns' transforms are real.
     """
 
     bins: NDArray[np.int_]
     """The bin that each row of `power` is."""
 
     def __init__(self, length: int) -> None:
-        self._stages, bins, stride = [], [], 1
-        while length > _SMALLEST_FOLD and length % 4 == 0:
-            odd = np.arange(1, length // 2, 2)
-            self._stages.append(_waves(odd, length // 2, length))
-            bins.append(stride * odd)
-            length, stride = length // 2, stride * 2
-        remaining = np.arange(length // 2 + 1)
-        self._last = _waves(remaining, length, length)
-        self.bins = np.concatenate([*bins, stride * remaining])
+        self._rows = _even_factor(length)
+        if not self._rows:
+            self.bins = np.arange(length // 2 + 1)
+            self._plain = _waves(self.bins, length, length)
+            return
+        self._columns = columns = length // self._rows
+        middle = np.arange(1, self._rows // 2)
+        cosines, sines = _waves(middle, self._rows, self._rows)
+        edges = [np.ones(self._rows), np.resize([1.0, -1.0], self._rows)]
+        pairs = np.stack([cosines, -sines], axis=1).reshape(-1, self._rows)
+        self._down = np.concatenate([edges, pairs]).astype(np.float32)
+        inside = middle[:, None] + self._rows * np.arange(columns)
+        cosines, sines = (
+            each.reshape(*inside.shape, columns) for each in _waves(inside.ravel(), columns, length)
+        )
+        self._along = np.block([[cosines, sines], [-sines, cosines]])
+        outside = [np.arange(row, length // 2 + 1, self._rows) for row in (0, self._rows // 2)]
+        self._edges = [_waves(bins, columns, length) for bins in outside]
+        self.bins = np.concatenate([*outside, np.minimum(inside, length - inside).ravel()])
 
     def power(self, frames: Any) -> Any:
         """`(batch, length, frames)` -> `(batch, bins, frames)`."""
-        powers = []
-        for waves in self._stages:
-            half = frames.shape[1] // 2
-            first, second = frames[:, :half], frames[:, half:]
-            powers.append(_projected_power(waves, first - second))
-            frames = first + second
-        return ops.concatenate([*powers, _projected_power(self._last, frames)], axis=1)
+        if not self._rows:
+            return _projected_power(self._plain, frames)
+        rows, columns, count = self._rows, self._columns, ops.shape(frames)[2]
+        frames = ops.reshape(frames, (-1, rows, columns * count))
+        down = ops.reshape(ops.matmul(self._down, frames), (-1, rows * columns, count))
+        powers = [
+            _projected_power(waves, down[:, edge * columns : (edge + 1) * columns])
+            for edge, waves in enumerate(self._edges)
+        ]
+        if rows > 2:
+            pairs = ops.reshape(down[:, 2 * columns :], (-1, rows // 2 - 1, 2 * columns, count))
+            spectrum = ops.square(ops.matmul(self._along, pairs))
+            power = spectrum[:, :, :columns] + spectrum[:, :, columns:]
+            powers.append(ops.reshape(power, (-1, (rows // 2 - 1) * columns, count)))
+        return ops.concatenate(powers, axis=1)
 
 
 Waves = tuple[NDArray[np.float32], NDArray[np.float32]]
+
+
+def _even_factor(length: int) -> int:
+    """The even divisor for which both stages together are the least work; 0 if there is none.
+
+    The first costs as many products a sample as there are rows, the second twice the columns.
+    """
+    factors = [rows for rows in range(2, length, 2) if length % rows == 0]
+    return min(factors, key=lambda rows: rows + 2 * length // rows, default=0)
 
 
 def _waves(bins: NDArray[np.int_], samples: int, period: int) -> Waves:

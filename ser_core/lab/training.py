@@ -121,30 +121,38 @@ def fit(
     earlier = checkpoints.load() if resume else None
     keras.utils.set_random_seed(seed)
     probabilities = balanced_probabilities(train.corpora, train.labels, train.speakers)
-    batches = Batches(train.features, train.labels, probabilities, preset, seed)
+    drawn = train.features, train.labels, probabilities
     judge = _Judge(preset, valid, checkpoints, progress)
     if earlier is not None:
         model, judge.so_far = earlier
-        batches.epoch = len(judge.so_far.history)
     else:
         checkpoints.begin()
         model = preset.build()
         if begin is not None:
             begin(model)
         model.compile(
-            optimizer=_optimizer(preset.schedule, len(batches)),
+            optimizer=_optimizer(preset.schedule, preset.schedule.steps),
             loss=keras.losses.CategoricalCrossentropy(
                 from_logits=True, label_smoothing=preset.schedule.label_smoothing
             ),
         )
-    model.fit(
-        batches,
-        initial_epoch=len(judge.so_far.history),
-        epochs=preset.schedule.epochs,
-        verbose=0,
-        shuffle=False,
-        callbacks=[judge],
-    )
+    with tqdm(
+        total=preset.schedule.epochs,
+        initial=len(judge.so_far.history),
+        desc=preset.name,
+        unit="epoch",
+        disable=not progress,
+    ) as judge.bar:
+        for finishing in (False, True):
+            begun = len(judge.so_far.history)
+            model.fit(
+                Batches(*drawn, preset, seed, epoch=begun, finishing=finishing),
+                initial_epoch=begun,
+                epochs=preset.schedule.epochs if finishing else preset.schedule.first_finishing,
+                verbose=0,
+                shuffle=False,
+                callbacks=[judge],
+            )
     model.load_weights(checkpoints.best)
     return model, judge.so_far.history
 
@@ -191,16 +199,10 @@ class _Judge(keras.callbacks.Callback):  # type: ignore[misc]
         self.preset, self.valid, self.checkpoints = preset, valid, checkpoints
         self.progress = progress
         self.so_far = Progress()
+        self.bar: Any = None
 
     def on_train_begin(self, logs: Any = None) -> None:
         self.so_far.average = self.so_far.average or self.model.get_weights()
-        self.bar = tqdm(
-            total=self.preset.schedule.epochs,
-            initial=len(self.so_far.history),
-            desc=self.preset.name,
-            unit="epoch",
-            disable=not self.progress,
-        )
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         so_far = self.so_far
@@ -233,9 +235,6 @@ class _Judge(keras.callbacks.Callback):  # type: ignore[misc]
         self.bar.update()
         if not self.progress:
             logger.info("epoch %d: loss %.3f, UAR %.3f", epoch + 1, loss, mean)
-
-    def on_train_end(self, logs: Any = None) -> None:
-        self.bar.close()
 
 
 def _check_classes(utterances: Sequence[Utterance], emotions: Sequence[str], purpose: str) -> None:

@@ -26,7 +26,7 @@ class Fixed:
         return np.roll(np.arange(count), -1)
 
 
-def batches(seed: int = 0, **schedule: float) -> Batches:
+def batches(finishing: bool = False, seed: int = 0, **schedule: float) -> Batches:
     rng = np.random.default_rng(0)
     lengths = [10, 31, 32, 33, 60, 200]
     features = FeatureSet(
@@ -37,7 +37,8 @@ def batches(seed: int = 0, **schedule: float) -> Batches:
     )
     labels = np.array([0, 1, 2, 3, 4, 4])
     preset = replace(PRESET, schedule=replace(PRESET.schedule, **schedule))
-    return Batches(features, labels, np.full(6, 1 / 6), preset, seed)
+    shares = np.full(6, 1 / 6)
+    return Batches(features, labels, shares, preset, seed, finishing=finishing)
 
 
 def test_a_corpus_counts_as_the_root_of_its_size_and_its_classes_alike() -> None:
@@ -60,14 +61,11 @@ def test_a_corpus_of_more_voices_counts_more() -> None:
 
 
 def test_crops_are_heard_until_the_last_epochs_hear_whole_windows() -> None:
-    training = batches(epochs=10, finish=0.2, crop=0.25)
+    def frames(finishing: bool, crop: float) -> int:
+        return batches(finishing, crop=crop)[0][0][0].shape[1]
 
-    def frames(epoch: int) -> int:
-        training.epoch = epoch
-        return training[0][0][0].shape[1]
-
-    assert [frames(epoch) for epoch in (0, 7, 8, 9)] == [16, 16, 32, 32]
-    assert batches(crop=0)[0][0][0].shape[1] == 32
+    assert (frames(finishing=False, crop=0.25), frames(finishing=True, crop=0.25)) == (16, 32)
+    assert frames(finishing=False, crop=0) == 32
 
 
 def test_an_epoch_is_as_long_as_the_schedule_says() -> None:
@@ -154,10 +152,13 @@ def test_the_labels_of_mixed_batches_sum_to_one() -> None:
 
 
 def test_the_last_epochs_are_not_mixed() -> None:
-    training = batches(epochs=10, finish=0.2, mixup=5.0)
+    def shares(finishing: bool) -> np.ndarray:
+        return batches(finishing, mixup=5.0)[0][1].max(axis=1)
 
-    def shares(epoch: int) -> np.ndarray:
-        training.epoch = epoch
-        return training[0][1].max(axis=1)
+    assert (shares(finishing=False) < 1).any()
+    assert (shares(finishing=True) == 1).all()
 
-    assert [(shares(epoch) < 1).any() for epoch in (0, 7, 8, 9)] == [True, True, False, False]
+
+def test_the_last_epochs_are_a_share_of_all() -> None:
+    assert Schedule(epochs=40, finish=0.15).first_finishing == 34
+    assert Schedule(epochs=1).first_finishing == 1
