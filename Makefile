@@ -15,7 +15,7 @@ SOAK ?=
 IMAGE ?=
 CAPACITY ?=
 
-.PHONY: help run test lint format lock bench fuzz bombs load soak long activity image image-lab image-test capacity release-check clean serve-env test-env
+.PHONY: help run test lint format lock bench fuzz bombs load soak long activity image image-lab image-test arm64-test capacity release-check clean serve-env test-env
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -64,6 +64,9 @@ image-lab: ## build the Docker image ser-lab, with TensorFlow and librosa
 
 image-test: ## build both targets, run them locked down and as each place does (IMAGE=service for one)
 	scripts/image-test $(IMAGE)
+
+arm64-test: test-env ## run the service and its locked packages on emulated 64-bit ARM (on Debian)
+	scripts/arm64-test
 
 capacity: test-env ## what a container of 512 MB and one CPU takes (CAPACITY="60 benchmarks/capacity.json")
 	PYTHON=$(TEST)/python scripts/image-capacity $(CAPACITY)
