@@ -172,10 +172,13 @@ class _Unfolding:
             return first
         args = keras.tree.map_structure(_joined, args)
         if isinstance(layer, layers.Average):
-            # A head that hears nothing but what is left out would only say what is usual.
-            args = ([x for x in args[0] if not self._is_fixed(x)] or args[0],)
-            if len(args[0]) == 1:
-                return args[0][0]
+            # A head that hears nothing but what is left out would only say what is usual; those
+            # that are left count the same.
+            heard = [x for x in args[0] if not self._is_fixed(x)] or args[0]
+            if len(heard) == 1:
+                return heard[0]
+            if len(heard) < len(args[0]):
+                layer, args = layers.Average(name=layer.name), (heard,)
         return self._answer(_in_integers(layer), args, kwargs)
 
     def _answer(self, layer: Any, args: Any, kwargs: Any) -> Any:

@@ -1,8 +1,9 @@
 """The network that hears an utterance only relative to what is normal for its speaker.
 
-It has two heads whose log-probabilities are averaged, three to one. The first sees everything that
-is known of the utterance; the second only its functionals, and learns not to rely on how a corpus
-was recorded: it is better on corpora never heard (`benchmarks/experiments.md`).
+It has two kinds of heads whose log-probabilities are averaged, three to one. Wide ones, the same
+but for their seed, see everything that is known of the utterance; the narrow one only its
+functionals, and learns not to rely on how a corpus was recorded: it is better on corpora never
+heard (`benchmarks/experiments.md`).
 """
 
 from collections import defaultdict
@@ -31,11 +32,13 @@ MIXUP = 0.3
 """Parameter of the Beta distribution that two utterances are mixed by."""
 FURTHEST = 6.0
 """Standard deviations at which a functional is cut off."""
+WIDE_HEADS = 3
+"""How many wide heads are averaged, as what one is by chance moves an answer."""
 NARROW_SHARE = 0.25
-"""Weight of the second head. One half gains a point on corpora never heard, and costs two on known
+"""Weight of the narrow head. One half gains a point on corpora never heard, and costs two on known
 ones and up to nine on bad lines, where its functionals are soon wrong."""
 MOVED = 0.5
-"""How often, for the second head, an utterance is moved to where a random mixture of corpora lies:
+"""How often, for the narrow head, an utterance is moved to where a random mixture of corpora lies:
 its functionals by the difference of means. Tells it that the place of a corpus means nothing."""
 
 
@@ -95,9 +98,9 @@ def head(
 
 
 def relative_network(
-    relation: RelativeToProfile, wide: keras.Model, narrow: keras.Model
+    relation: RelativeToProfile, wide: Sequence[keras.Model], narrow: keras.Model
 ) -> keras.Model:
-    """Functionals, profile and count -> logits: the weighted log-probabilities of both heads.
+    """Functionals, profile and count -> logits: the weighted log-probabilities of all heads.
 
     `narrow` sees as many of the functionals, from the first on, as it has inputs.
     """
@@ -106,9 +109,13 @@ def relative_network(
     profile = keras.Input((size,), name="profile")
     count = keras.Input((1,), name="count")
     relative = relation([functionals, profile, count])
-    answers = [wide(relative), narrow(relative[:, : narrow.input_shape[-1]])]
+    answers = [
+        *(each(relative) for each in wide),
+        narrow(relative[:, : narrow.input_shape[-1]]),
+    ]
     log_probabilities = [layers.Activation("log_softmax")(answer) for answer in answers]
-    logits = WeightedAverage([1 - NARROW_SHARE, NARROW_SHARE])(log_probabilities)
+    shares = [(1 - NARROW_SHARE) / len(wide)] * len(wide)
+    logits = WeightedAverage([*shares, NARROW_SHARE])(log_probabilities)
     return keras.Model([functionals, profile, count], logits, name="relative")
 
 
@@ -181,10 +188,13 @@ def fit_relative(
     steps: int = 4000,
     batch: int = 128,
 ) -> keras.Model:
-    """Fit the relative network; its second head sees the first `narrow` functionals."""
+    """Fit the relative network; its narrow head sees the first `narrow` functionals."""
     norm = data.norm()
     relation = RelativeToProfile(norm.mean.tolist(), norm.spread.tolist())
-    wide = fit_head(data, classes, seed=seed, steps=steps, batch=batch)
+    wide = [
+        fit_head(data, classes, name=f"wide_{n}", seed=seed + n, steps=steps, batch=batch)
+        for n in range(WIDE_HEADS)
+    ]
     second = fit_head(
         data.first(narrow),
         classes,

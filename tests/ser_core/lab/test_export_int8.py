@@ -61,7 +61,8 @@ def relative(tmp_path_factory: pytest.TempPathFactory) -> keras.Model:
     size = describer.output_shape[-1]
     statistics = describer.get_layer(FUNCTIONALS).output.shape[-1]
     relation = RelativeToProfile([0.1] * size, [2.0] * size, name="relation")
-    wide, narrow = head(size, 7, name="wide"), head(statistics, 7, name="narrow")
+    wide = [head(size, 7, name=name) for name in ("wide", "wide_too")]
+    narrow = head(statistics, 7, name="narrow")
     path = tmp_path_factory.mktemp("relative") / "model.keras"
     SMALL.whole_relative(describer, relative_network(relation, wide, narrow)).save(path)
     return load_keras(path)
@@ -75,12 +76,13 @@ def test_the_default_design_is_cut_where_its_network_gets_the_log_mel(
     parts = cut(relative)
     heard = parts.features(windows)
     count = len(heard[0])
-    # The head that hears nothing but statistics has no say; the other one's is what it is.
+    # The head that hears nothing but statistics has no say; those of the others are what they are.
     network = relative.get_layer("relative")
     statistics = np.asarray(relative.get_layer("describer")(list(windows)))
     nobody = [np.zeros((count, size), np.float32), np.zeros((count, 1), np.float32)]
     known = network.get_layer("relation")([statistics, *nobody])
-    expected = keras.ops.log_softmax(network.get_layer("wide")(known))
+    answers = [network.get_layer(name)(known) for name in ("wide", "wide_too")]
+    expected = np.mean([keras.ops.log_softmax(each) for each in answers], axis=0)
     np.testing.assert_allclose(parts.core(heard)["logits"], expected, atol=0.06)
     path = tmp_path / "relative.int8.tflite"
     export_int8(parts, path, windows)

@@ -99,15 +99,18 @@ def test_knowing_the_speaker_tells_apart_what_is_small_beside_the_speakers() -> 
     assert accuracy[0] < accuracy[10] - 0.05
 
 
-def test_the_answer_weighs_the_log_probabilities_of_both_heads() -> None:
-    wide, narrow = head(SIZE, 3), head(2, 3, name="narrow")
+def test_the_answer_weighs_the_log_probabilities_of_all_heads() -> None:
+    wide, narrow = [head(SIZE, 3, name=name) for name in "ab"], head(2, 3, name="narrow")
     model = relative_network(relation(), wide, narrow)
     x = np.random.default_rng(0).normal(1, 2, (4, SIZE)).astype(np.float32)
     answer = model.predict_on_batch([x, np.zeros_like(x), np.zeros((4, 1), np.float32)])
     z = (x - 1.0) / 2.0
-    both = [np.asarray(wide.predict_on_batch(z)), np.asarray(narrow.predict_on_batch(z[:, :2]))]
-    logs = [each - np.log(np.exp(each).sum(axis=1, keepdims=True)) for each in both]
-    np.testing.assert_allclose(answer, 0.75 * logs[0] + 0.25 * logs[1], atol=1e-5)
+    heard = [*(each.predict_on_batch(z) for each in wide), narrow.predict_on_batch(z[:, :2])]
+    logs = [
+        each - np.log(np.exp(each).sum(axis=1, keepdims=True)) for each in map(np.asarray, heard)
+    ]
+    expected = 0.375 * (logs[0] + logs[1]) + 0.25 * logs[2]
+    np.testing.assert_allclose(answer, expected, atol=1e-5)
 
 
 def test_a_head_that_was_moved_does_not_tell_by_where_a_corpus_lies() -> None:
