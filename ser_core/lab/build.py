@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -275,6 +276,7 @@ def fit_to_profiles(
 def write_bundle(order: Order, fitted: Fitted) -> dict[str, Any]:
     """Export, check, choose what is served, calibrate, judge, and write it all down."""
     preset, out, whole, split = order.preset, order.out, fitted.whole, fitted.split
+    _forget_training(whole)
     whole.save(out / KERAS)
     export.export_litert(whole, out / FLOAT)
     export.export_litert(whole, out / INT8, int8=True)
@@ -331,6 +333,14 @@ def write_bundle(order: Order, fitted: Fitted) -> dict[str, Any]:
         write_info(out, info)
     (out / CARD).write_text(model_card(Bundle.load(out.resolve())), encoding="utf-8")
     return info
+
+
+def _forget_training(model: Any) -> None:
+    """Leave the optimisers of a model's parts behind, which are as large as they are twice."""
+    for part in getattr(model, "layers", ()):
+        _forget_training(part)
+    if isinstance(model, keras.Model):
+        model.optimizer, model.compiled = None, False
 
 
 def plot_curves(history: Sequence[dict[str, float]], path: Path) -> None:
