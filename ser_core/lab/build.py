@@ -155,18 +155,12 @@ def fit_spectral(
     heard = np.unique(train_set.labels)
     if unheard := [e for index, e in enumerate(preset.emotions) if index not in heard]:
         logger.warning("no utterance to train on is %s", " or ".join(unheard))
-    # Towers that begin with a bundle have differed from the start, and are fitted as one network.
-    fit = training.fit if begin is not None or preset.towers == 1 else fit_towers
-    model, history = fit(
-        preset,
-        train_set,
-        valid_set,
-        work,
-        seed=order.seed,
-        resume=order.resume,
-        progress=progress,
-        **({} if begin is None else {"begin": begin}),
-    )
+    how: dict[str, Any] = {"seed": order.seed, "resume": order.resume, "progress": progress}
+    if preset.towers > 1 and begin is None:
+        model, history = fit_towers(preset, train_set, valid_set, work, **how)
+    else:
+        # Towers that begin with a bundle differ from the start: they are fitted as one network.
+        model, history = training.fit(preset, train_set, valid_set, work, begin=begin, **how)
     readable = Split(train_set.utterances, valid_set.utterances, split.test)
     if not preset.relative:
         return Fitted(preset.whole(model), history, readable, details=details)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from ser_core.lab import training
+from ser_core.lab.build import fit_towers
 from ser_core.lab.checkpoint import CheckpointError, Checkpoints
 from ser_core.lab.corpora import Utterance
 from ser_core.lab.dataset import FeatureSet
@@ -219,3 +220,18 @@ def test_validation_judges_the_first_window_of_each_utterance() -> None:
     first = data.features[1][: TINY.frames].astype(np.float32)[None]
     alone = model([first, np.ones((1, TINY.frames), np.float32)])
     np.testing.assert_allclose(answers[1:2], alone, atol=1e-5)
+
+
+def test_towers_are_fitted_alone_from_seeds_of_their_own(
+    complete: Complete, tmp_path: Path
+) -> None:
+    twins = replace(TINY, options={**TINY.options, "towers": 2})
+    model, history = fit_towers(twins, TRAIN, VALID, tmp_path, progress=False)
+    second, figures = fit(TINY, TRAIN, VALID, tmp_path / "second", seed=1, progress=False)
+    alone = [training.logits(each, TINY, VALID) for each in (complete.model, second)]
+    together = training.logits(model, twins, VALID)
+    np.testing.assert_allclose(together, np.mean(alone, axis=0), atol=1e-3)
+    for row, one, other in zip(history, complete.history, figures, strict=True):
+        assert row["loss"] == pytest.approx((one["loss"] + other["loss"]) / 2, abs=1e-3)
+    again, _ = fit_towers(twins, TRAIN, VALID, tmp_path, resume=True, progress=False)
+    np.testing.assert_allclose(training.logits(again, twins, VALID), together, atol=1e-5)
