@@ -1,38 +1,122 @@
-"""What gunicorn does around a fork."""
-
-import subprocess
-import sys
+import json
+import platform
+import shutil
+import socket
+import threading
+import time
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
-FORK = """
-import gc, os, sys
-from pathlib import Path
-from api import create_app, gunicorn_config
+from ser_core.bundle import find_bundle
+from tests.api.live import Server, form, padded, run_to_its_end, serve
+from tests.sounds import encode, voice
 
-def own() -> int:
-    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
-    return sum(int(line.split()[1]) for line in lines if line.startswith("Private_Dirty:"))
-
-if sys.argv[1] == "frozen":
-    gunicorn_config.pre_fork(None, None)
-if os.fork() == 0:
-    before = own()
-    gc.collect()
-    print(own() - before, flush=True)
-    os._exit(0)
-os.wait()
-"""
+WAV = encode(voice(2.0))
 
 
-@pytest.mark.skipif(
-    not Path("/proc/self/smaps_rollup").exists(), reason="the system does not tell what is shared"
-)
-def test_collecting_garbage_in_a_worker_copies_nothing_that_is_shared() -> None:
-    def copied(how: str) -> int:
-        command = [sys.executable, "-c", FORK, how]
-        return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    """A copy of the default bundle to spoil."""
+    return Path(shutil.copytree(find_bundle("default"), tmp_path / "bundle"))
 
-    assert copied("as it comes") > 3_000  # kB
-    assert copied("frozen") < 1_000
+
+def test_a_request_in_flight_is_answered_after_the_stop(tmp_path: Path) -> None:
+    with serve(tmp_path, SER_WORKERS="1") as server:
+        body, content_type = form(("file", "clip.wav", WAV))
+        head = (
+            f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: {content_type}\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n"
+        )
+        with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+            connection.sendall(head.encode() + body[:20_000])
+            # Requests are taken in the order in which they come, so the one before is in flight.
+            assert server.get("/health").status == 200
+            server.process.terminate()
+            _wait_for_log(server, "Handling signal: term")
+            time.sleep(0.5)
+            connection.sendall(body[20_000:])
+            answer = b"".join(iter(lambda: connection.recv(65_536), b""))
+        assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+        assert json.loads(answer.partition(b"\r\n\r\n")[2])["duration"] == 2.0
+        assert server.process.wait(30) == 0
+
+
+def _wait_for_log(server: Server, words: str) -> None:
+    deadline = time.monotonic() + 30
+    while words not in server.log.read_text():
+        assert time.monotonic() < deadline, server.log.read_text()
+        time.sleep(0.05)
+
+
+def test_a_bad_setting_stops_the_start_with_one_line(tmp_path: Path) -> None:
+    status, output = run_to_its_end(tmp_path, SER_MAX_BYTES="25MB")
+    assert status == 1
+    assert output == "ser: SER_MAX_BYTES='25MB': must be a whole number\n"
+
+
+def test_a_missing_bundle_stops_the_start_with_one_line(tmp_path: Path) -> None:
+    status, output = run_to_its_end(tmp_path, SER_MODEL="missing")
+    assert status == 1
+    assert _last_line(output).startswith("ser: no bundle 'missing'")
+
+
+def test_a_damaged_bundle_stops_the_start_with_one_line(tmp_path: Path, bundle: Path) -> None:
+    (model,) = bundle.glob("model.tflite")
+    model.write_bytes(model.read_bytes()[:1000])
+    status, output = run_to_its_end(tmp_path, SER_MODEL=str(bundle))
+    assert status == 1
+    assert "model.tflite is damaged" in _last_line(output)
+    assert "Traceback" not in output
+
+
+def test_a_model_that_cannot_run_stops_the_server_instead_of_looping(
+    tmp_path: Path, bundle: Path
+) -> None:
+    info = json.loads((bundle / "bundle.json").read_text())
+    nonsense = b"this is no model" * 100
+    (bundle / info["serve"]).write_bytes(nonsense)
+    info["artefacts"][info["serve"]] = sha256(nonsense).hexdigest()
+    (bundle / "bundle.json").write_text(json.dumps(info))
+    status, output = run_to_its_end(tmp_path, SER_MODEL=str(bundle), SER_WORKERS="1")
+    assert status == 3
+    assert output.count("Booting worker") == 1
+    assert "is not a model that LiteRT can run" in output
+
+
+def test_port_and_workers_come_from_the_environment(live: Server) -> None:
+    assert live.get("/health").json == {"status": "ok"}
+    assert len(live.workers) == 2
+
+
+def test_no_socket_or_file_is_made_beside_the_service(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    with serve(tmp_path, HOME=str(home), XDG_RUNTIME_DIR=str(home), TMPDIR=str(home)) as server:
+        assert server.post("/predict", WAV, "audio/wav").status == 200
+        assert list(home.iterdir()) == []
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="about glibc's malloc")
+def test_the_memory_of_large_uploads_is_given_back(tmp_path: Path) -> None:
+    body, content_type = form(("file", "clip.wav", padded(WAV, 24_000_000)))
+
+    def upload(server: Server) -> None:
+        for _ in range(3):
+            assert server.post("/predict", body, content_type).status == 200
+
+    with serve(tmp_path, SER_WORKERS="1") as server:
+        assert server.post("/predict", WAV, "audio/wav").status == 200
+        (worker,) = server.workers
+        before = worker.memory_info().rss
+        clients = [threading.Thread(target=upload, args=[server]) for _ in range(4)]
+        for client in clients:
+            client.start()
+        for client in clients:
+            client.join()
+        assert worker.memory_info().rss - before < 30_000_000
+
+
+def _last_line(output: str) -> str:
+    return output.strip().splitlines()[-1]
