@@ -18,7 +18,7 @@ import numpy as np
 import ser_core
 from ser_core.bundle import INFO
 from ser_core.lab.benchmark_results import Results, Row, held
-from ser_core.lab.build import Order, train_on
+from ser_core.lab.build import NetworksFitted, Order, train_on
 from ser_core.lab.calibration import expected_calibration_error
 from ser_core.lab.checkpoint import CheckpointError
 from ser_core.lab.classics import Classic
@@ -135,7 +135,11 @@ def run(
             shutil.rmtree(training.folder, ignore_errors=True)
         if not missing:
             return []
-        seconds = _trained(training, progress)
+        try:
+            seconds = _trained(training, progress)
+        except NetworksFitted as e:
+            logger.info("%s", e)
+            return []
         bundle = training.folder / "bundle"
         rows = list(_judged(training, Recognizer.load(bundle.resolve()), missing, seconds))
         results.add(rows)

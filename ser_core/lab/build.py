@@ -39,6 +39,16 @@ FLOAT_TOLERANCE, INT8_TOLERANCE = 1e-3, 0.3
 """How far a probability may be from Keras's on a real recording; int8 is chosen by its UAR."""
 
 
+class NetworksFitted(Exception):  # noqa: N818 (nothing went wrong)
+    """All is fitted that an accelerator is needed for; what is left to do needs TensorFlow."""
+
+    def __init__(self, work: Path) -> None:
+        super().__init__(
+            f"The networks are fitted, in {work}. The rest needs TensorFlow: the same command with "
+            f"--resume and without KERAS_BACKEND goes on."
+        )
+
+
 @dataclass(frozen=True)
 class Order:
     """What to train, on what, and where to put it."""
@@ -155,12 +165,25 @@ def fit_spectral(
     heard = np.unique(train_set.labels)
     if unheard := [e for index, e in enumerate(preset.emotions) if index not in heard]:
         logger.warning("no utterance to train on is %s", " or ".join(unheard))
-    how: dict[str, Any] = {"seed": order.seed, "resume": order.resume, "progress": progress}
-    if preset.towers > 1 and begin is None:
-        model, history = fit_towers(preset, train_set, valid_set, work, **how)
-    else:
-        # Towers that begin with a bundle differ from the start: they are fitted as one network.
-        model, history = training.fit(preset, train_set, valid_set, work, begin=begin, **how)
+    how: dict[str, Any] = {"resume": order.resume, "progress": progress}
+    # The steps of one program on an accelerator; on a CPU, which need not wait, one by one.
+    fit = _accelerated() if keras.backend.backend() == "jax" else training.fit
+    teachers = [
+        fit(preset.teacher, train_set, valid_set, work / f"teacher-{n}", seed=order.seed + n, **how)
+        for n in range(preset.teachers)
+    ]
+    model, history = fit(
+        preset,
+        train_set,
+        valid_set,
+        work,
+        seed=order.seed,
+        begin=begin,
+        teachers=[teacher for teacher, _ in teachers],
+        **how,
+    )
+    if keras.backend.backend() != "tensorflow":
+        raise NetworksFitted(work)
     readable = Split(train_set.utterances, valid_set.utterances, split.test)
     if not preset.relative:
         return Fitted(preset.whole(model), history, readable, details=details)
@@ -168,38 +191,14 @@ def fit_spectral(
     return Fitted(whole, history, readable, norm, details)
 
 
-def fit_towers(
-    preset: Preset,
-    train_set: training.Labelled,
-    valid_set: training.Labelled,
-    work: Path,
-    *,
-    seed: int = 0,
-    resume: bool = False,
-    progress: bool = True,
-) -> tuple[Any, list[dict[str, float]]]:
-    """`training.fit` of each tower by itself, from the next seed, as they are to err differently.
-
-    The figures are means over the towers.
-    """
-    fitted = [
-        training.fit(
-            preset.alone,
-            train_set,
-            valid_set,
-            work / f"tower-{number}",
-            seed=seed + number,
-            resume=resume,
-            progress=progress,
-        )
-        for number in range(preset.towers)
-    ]
-    models, histories = zip(*fitted, strict=True)
-    means = [
-        {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
-        for rows in zip(*histories, strict=True)
-    ]
-    return preset.join(models), means
+def _accelerated() -> Any:
+    try:
+        from ser_core.lab import accelerated  # noqa: PLC0415 (needs JAX)
+    except ImportError as e:
+        raise training.TrainingError(
+            f"KERAS_BACKEND=jax needs the extra accelerator, or JAX for yours: {e}"
+        ) from e
+    return accelerated.fit
 
 
 def begin_with_bundle(

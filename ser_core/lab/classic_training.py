@@ -19,7 +19,7 @@ from ser_core.lab.checkpoint import Checkpoints, Progress
 from ser_core.lab.classics import SEXES, Classic, Values
 from ser_core.lab.corpora import Utterance
 from ser_core.lab.dataset import FeatureSet, Front, features_of
-from ser_core.lab.training import Labelled, TrainingError, labelled, uar_by_corpus
+from ser_core.lab.training import Labelled, TrainingError, judged, labelled
 
 logger = logging.getLogger(__name__)
 
@@ -114,9 +114,7 @@ def judge(classic: Classic, logits: NDArray[Any], valid: Labelled) -> dict[str, 
     """Mean UAR over the validation corpora, weighted by the root of their sizes, and each one's."""
     if classic.by_sex:
         logits = np.logaddexp(*np.split(logits, len(SEXES), axis=1))
-    corpora = uar_by_corpus(valid.corpora, valid.labels, logits.argmax(axis=1))
-    sizes = [valid.corpora.count(name) for name in corpora]
-    return {"uar": float(np.average(list(corpora.values()), weights=np.sqrt(sizes))), **corpora}
+    return judged(valid, logits.argmax(axis=1))
 
 
 def kept(classic: Classic, history: History) -> dict[str, float]:

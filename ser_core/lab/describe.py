@@ -1,7 +1,7 @@
 """All that a describer knows of utterances, as they are and as they might have been recorded."""
 
 import zlib
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Sequence
 from typing import Any
 
@@ -50,18 +50,18 @@ def describe(
             described[variant, row] = answer
         waiting.clear()
 
-    around: deque[NDArray[np.float32]] = deque(maxlen=4)
+    # Who talks along is the speaker: whatever the split, nobody is heard who should not be.
+    earlier: dict[str, deque[NDArray[np.float32]]] = defaultdict(lambda: deque(maxlen=3))
     bar = tqdm(utterances, desc="describing", unit="clip", disable=not progress)
     for row, utterance in enumerate(bar):
         signal = voiced(utterance.path, preset.sampling_rate)
-        around.append(signal)
+        speaker = speaker_key(utterance)
         for variant in range(variants):
-            changed = _varied(
-                signal, preset.sampling_rate, variant, speaker_key(utterance), [*around][:-1]
-            )
+            changed = _varied(signal, preset.sampling_rate, variant, speaker, [*earlier[speaker]])
             waiting.append((variant, row, changed[: preset.samples]))
             if len(waiting) == BATCH:
                 flush()
+        earlier[speaker].append(signal)
     if waiting:
         flush()
     return Described(

@@ -4,15 +4,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
-import numpy as np
 from keras import layers
 
 from ser_core.lab.features import MeanOverTime
 from ser_core.lab.pooling import AttentiveStatistics, DownsampleMask
 
-NETWORK, EMBEDDING, TOWER = "network", "embedding", "tower_"
-"""Names of a network, of its layer that says in a few hundred numbers what it heard, and, with a
-number behind it, of each of several networks side by side."""
+NETWORK, EMBEDDING = "network", "embedding"
+"""Names of a network, and of its layer that says in a few hundred numbers what it heard."""
 
 Network = Callable[[tuple[int | None, int], int], keras.Model]
 
@@ -21,66 +19,42 @@ def residual_cnn(
     features: tuple[int | None, int],
     classes: int,
     *,
-    channels: Sequence[int] = (16, 24, 48, 96, 128),
+    channels: Sequence[int] = (16, 32, 64, 96, 128),
+    strides: Sequence[int] | None = None,
     dropout: float = 0.3,
     embedding: int = 128,
-    towers: int = 1,
 ) -> keras.Model:
     """Residual 2-D convolutions over log-mel, attentive pooling over time.
 
     Input `(batch, frames, bands)` and mask `(batch, frames)`, output logits `(batch, classes)`.
-    After He et al. 2016 (arXiv:1512.03385) and Okabe et al. 2018 (arXiv:1803.10963). With several
-    `towers`, as many of these networks side by side, whose embeddings are put together; `joined`
-    makes one of networks that were fitted alone.
+    After He et al. 2016 (arXiv:1512.03385) and Okabe et al. 2018 (arXiv:1803.10963). The first
+    stage is a plain convolution. The first four halve time and frequency, unless `strides` says
+    otherwise: most of the time goes where the spectrum is still fine.
     """
+    if strides is None:
+        strides = [2 if stage < 4 else 1 for stage in range(len(channels))]
     inputs = _inputs(features)
-    if towers == 1:
-        x = _residual_tower(inputs, channels, embedding)
-    else:
-        heard = []
-        for number in range(1, towers + 1):
-            own = _inputs(features)
-            answer = _residual_tower(own, channels, embedding)
-            heard.append(keras.Model(own, answer, name=f"{TOWER}{number}")(inputs))
-        x = layers.Concatenate(name=EMBEDDING)(heard)
+    spectrum, mask = inputs
+    x = layers.Reshape((-1, spectrum.shape[2], 1))(spectrum)
+    for stage, (width, stride) in enumerate(zip(channels, strides, strict=True)):
+        if stride > 1:
+            mask = DownsampleMask()(mask)
+        if stage == 0:
+            x = _masked(_convolution(x, width, stride), mask)
+        else:
+            x = _residual(x, width, stride, mask)
+    x = layers.Reshape((-1, x.shape[2] * x.shape[3]))(x)
+    x = layers.Dense(embedding, use_bias=False)(x)
+    x = layers.BatchNormalization()(x)
+    x = layers.ReLU()(x)
+    x = AttentiveStatistics(name=EMBEDDING)([x, mask])
     x = layers.Dropout(dropout)(x)
     return keras.Model(inputs, layers.Dense(classes, name="logits")(x), name=NETWORK)
-
-
-def joined(together: keras.Model, alone: Sequence[keras.Model]) -> None:
-    """Give a network of several towers the weights of as many that were fitted alone.
-
-    Its logits are then the mean of theirs.
-    """
-    for number, network in enumerate(alone, 1):
-        tower = keras.Model(network.inputs, network.get_layer(EMBEDDING).output)
-        together.get_layer(f"{TOWER}{number}").set_weights(tower.get_weights())
-    kernels, biases = zip(*(n.get_layer("logits").get_weights() for n in alone), strict=True)
-    kernel = np.concatenate(kernels) / len(alone)
-    together.get_layer("logits").set_weights([kernel, np.mean(biases, axis=0)])
 
 
 def _inputs(features: tuple[int | None, int]) -> list[Any]:
     frames, bands = features
     return [keras.Input((frames, bands), name="features"), keras.Input((frames,), name="mask")]
-
-
-def _residual_tower(inputs: Sequence[Any], channels: Sequence[int], embedding: int) -> Any:
-    """What one such network heard, `(batch, 2 embedding)`."""
-    spectrum, mask = inputs
-    x = layers.Reshape((-1, spectrum.shape[2], 1))(spectrum)
-    step = DownsampleMask()(mask)
-    x = _masked(_convolution(x, channels[0], strides=2), step)
-    for index, width in enumerate(channels[1:]):
-        strides = 1 if index == 0 else 2
-        if strides == 2:
-            step = DownsampleMask()(step)
-        x = _residual(x, width, strides, step)
-    x = layers.Reshape((-1, x.shape[2] * x.shape[3]))(x)
-    x = layers.Dense(embedding, use_bias=False)(x)
-    x = layers.BatchNormalization()(x)
-    x = layers.ReLU()(x)
-    return AttentiveStatistics(name=EMBEDDING)([x, step])
 
 
 def plain_cnn(

@@ -11,6 +11,9 @@ from ser_core.lab.dataset import FeatureSet
 from ser_core.lab.presets import Preset
 from ser_core.lab.spectral import overlay
 
+SOFTNESS = 2.0
+"""Temperature at which a network learns what its teachers say."""
+
 
 def balanced_probabilities(
     corpora: Sequence[str], labels: NDArray[np.int64], speakers: Sequence[str]
@@ -37,6 +40,7 @@ def balanced_probabilities(
 class Batches(keras.utils.PyDataset):  # type: ignore[misc]
     """Random batches of `([features, mask], one-hot labels)`; another draw in every epoch.
 
+    In place of the labels comes what `teachers` say on average, where there are any.
     They are crops, until the last epochs (`finishing`) are near to speech as it is recorded.
     """
 
@@ -50,10 +54,12 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         *,
         epoch: int = 0,
         finishing: bool = False,
+        teachers: Sequence[keras.Model] = (),
     ) -> None:
         super().__init__(workers=1)
         self.features, self.labels, self.probabilities = features, labels, probabilities
         self.preset, self.seed, self.epoch, self.finishing = preset, seed, epoch, finishing
+        self.teachers = teachers
 
     def __len__(self) -> int:
         return self.preset.schedule.steps
@@ -81,7 +87,18 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         y = np.eye(len(self.preset.emotions), dtype=np.float32)[self.labels[chosen]]
         if schedule.mixup and not self.finishing:
             x, mask, y = mixed(x, mask, y, schedule.mixup, rng)
-        return (x, mask), y
+        return (x, mask), said(self.teachers, x, mask) if self.teachers else y
+
+
+def said(
+    teachers: Sequence[keras.Model], x: NDArray[np.float32], mask: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Probabilities of the teachers' mean logits at the temperature `SOFTNESS`."""
+    heard = [np.asarray(teacher.predict_on_batch([x, mask])) for teacher in teachers]
+    soft = np.mean(heard, axis=0) / SOFTNESS
+    exponential = np.exp(soft - soft.max(axis=1, keepdims=True))
+    probabilities: NDArray[np.float32] = exponential / exponential.sum(axis=1, keepdims=True)
+    return probabilities
 
 
 def random_crop(frames: NDArray[Any], length: int, rng: np.random.Generator) -> NDArray[np.float32]:

@@ -20,7 +20,7 @@ from ser_core.lab.corpora import Utterance
 from ser_core.lab.dataset import FeatureSet, features_of
 from ser_core.lab.pooling import QUIETEST_PEAK
 from ser_core.lab.presets import Preset, Schedule
-from ser_core.lab.sampling import Batches, balanced_probabilities, padded
+from ser_core.lab.sampling import SOFTNESS, Batches, balanced_probabilities, padded
 
 logger = logging.getLogger(__name__)
 
@@ -104,20 +104,20 @@ def fit(
     resume: bool = False,
     progress: bool = True,
     begin: Callable[[keras.Model], None] | None = None,
+    teachers: Sequence[keras.Model] = (),
 ) -> tuple[keras.Model, list[dict[str, float]]]:
     """Fit `preset`; the weights of the best epoch by mean UAR over the validation corpora.
 
     Every epoch leaves a checkpoint in `folder`, from which `resume` goes on. `begin` may give the
-    new model other weights to begin with.
+    new model other weights to begin with. With `teachers` it learns what these say on average, in
+    place of the labels.
     Returns the model (log-mel and mask -> logits) and the figures of every epoch.
 
     Raises:
         TrainingError: the loss is not finite.
         CheckpointError: the checkpoint is of a training with other settings.
     """
-    utterances = [len(train.labels), len(valid.labels)]
-    settings = {**asdict(preset), "seed": seed, "number of utterances": utterances}
-    checkpoints = Checkpoints(folder, settings)
+    checkpoints = Checkpoints(folder, settings_of(preset, train, valid, seed))
     earlier = checkpoints.load() if resume else None
     keras.utils.set_random_seed(seed)
     probabilities = balanced_probabilities(train.corpora, train.labels, train.speakers)
@@ -131,8 +131,10 @@ def fit(
         if begin is not None:
             begin(model)
         model.compile(
-            optimizer=_optimizer(preset.schedule, preset.schedule.steps),
-            loss=keras.losses.CategoricalCrossentropy(
+            optimizer=optimizer(preset.schedule),
+            loss=taught
+            if teachers
+            else keras.losses.CategoricalCrossentropy(
                 from_logits=True, label_smoothing=preset.schedule.label_smoothing
             ),
         )
@@ -146,7 +148,7 @@ def fit(
         for finishing in (False, True):
             begun = len(judge.so_far.history)
             model.fit(
-                Batches(*drawn, preset, seed, epoch=begun, finishing=finishing),
+                Batches(*drawn, preset, seed, epoch=begun, finishing=finishing, teachers=teachers),
                 initial_epoch=begun,
                 epochs=preset.schedule.epochs if finishing else preset.schedule.first_finishing,
                 verbose=0,
@@ -155,6 +157,20 @@ def fit(
             )
     model.load_weights(checkpoints.best)
     return model, judge.so_far.history
+
+
+@keras.saving.register_keras_serializable(package="ser")  # type: ignore[untyped-decorator]
+def taught(said: Any, logits: Any) -> Any:
+    """Cross-entropy with what teachers say at the temperature `SOFTNESS`."""
+    return SOFTNESS * keras.losses.categorical_crossentropy(
+        said, logits / SOFTNESS, from_logits=True
+    )
+
+
+def settings_of(preset: Preset, train: Labelled, valid: Labelled, seed: int) -> dict[str, Any]:
+    """What a training must have in common with the one that it resumes."""
+    utterances = [len(train.labels), len(valid.labels)]
+    return {**asdict(preset), "seed": seed, "number of utterances": utterances}
 
 
 def logits(model: keras.Model, preset: Preset, data: Labelled) -> NDArray[np.float32]:
@@ -183,6 +199,14 @@ def uar_by_corpus(
     return {
         name: uar(labels[names == name], predicted[names == name]) for name in sorted(set(corpora))
     }
+
+
+def judged(valid: Labelled, predicted: NDArray[np.int64]) -> dict[str, float]:
+    """UAR of each validation corpus, and their mean as `uar`."""
+    corpora = uar_by_corpus(valid.corpora, valid.labels, predicted)
+    # A corpus of one validation speaker says little: its weight is the root of its size.
+    sizes = [valid.corpora.count(name) for name in corpora]
+    return {"uar": float(np.average(list(corpora.values()), weights=np.sqrt(sizes))), **corpora}
 
 
 class _Judge(keras.callbacks.Callback):  # type: ignore[misc]
@@ -222,19 +246,16 @@ class _Judge(keras.callbacks.Callback):  # type: ignore[misc]
         trained = self.model.get_weights()
         self.model.set_weights(self.so_far.average)
         predicted = logits(self.model, self.preset, self.valid).argmax(axis=1)
-        corpora = uar_by_corpus(self.valid.corpora, self.valid.labels, predicted)
-        # A corpus of one validation speaker says little: its weight is the root of its size.
-        sizes = [self.valid.corpora.count(name) for name in corpora]
-        mean = float(np.average(list(corpora.values()), weights=np.sqrt(sizes)))
-        if mean > max((past["uar"] for past in history), default=-1.0):
+        figures = judged(self.valid, predicted)
+        if figures["uar"] > max((past["uar"] for past in history), default=-1.0):
             self.checkpoints.save_best(self.model)
         self.model.set_weights(trained)
-        history.append({"loss": loss, "uar": mean, **corpora})
+        history.append({"loss": loss, **figures})
         self.checkpoints.save(self.model, self.so_far)
         self.bar.set_postfix({name: f"{value:.3f}" for name, value in history[-1].items()})
         self.bar.update()
         if not self.progress:
-            logger.info("epoch %d: loss %.3f, UAR %.3f", epoch + 1, loss, mean)
+            logger.info("epoch %d: loss %.3f, UAR %.3f", epoch + 1, loss, figures["uar"])
 
 
 def _check_classes(utterances: Sequence[Utterance], emotions: Sequence[str], purpose: str) -> None:
@@ -246,9 +267,10 @@ def _check_classes(utterances: Sequence[Utterance], emotions: Sequence[str], pur
         )
 
 
-def _optimizer(schedule: Schedule, steps: int) -> keras.optimizers.Optimizer:
-    total = schedule.epochs * steps
-    warm_up = min(schedule.warm_up * steps, total // 2)
+def optimizer(schedule: Schedule) -> keras.optimizers.Optimizer:
+    """AdamW, its learning rate rising and then falling along a cosine."""
+    total = schedule.epochs * schedule.steps
+    warm_up = min(schedule.warm_up * schedule.steps, total // 2)
     rate = keras.optimizers.schedules.CosineDecay(
         initial_learning_rate=schedule.learning_rate / 100,
         warmup_target=schedule.learning_rate,

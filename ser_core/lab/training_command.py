@@ -10,7 +10,7 @@ from ser_core.bundle import Bundle
 from ser_core.emotions import normalise_label
 from ser_core.lab.arguments import DATA_HELP, fraction, names, positive
 from ser_core.lab.augmentations import AUGMENTATIONS, AugmentationError, parse_list
-from ser_core.lab.build import Order, train
+from ser_core.lab.build import NetworksFitted, Order, train
 from ser_core.lab.checkpoint import CheckpointError
 from ser_core.lab.classics import CLASSICS, Classic
 from ser_core.lab.corpora import CorpusError
@@ -76,6 +76,13 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "--learning-rate", type=fraction, metavar="X", help="the highest, other than the preset's"
     )
     command.add_argument(
+        "--teachers",
+        type=positive,
+        metavar="N",
+        help="larger networks that are fitted first and learnt from: best with KERAS_BACKEND=jax "
+        "and an accelerator (see docs/own-data.md)",
+    )
+    command.add_argument(
         "--augment",
         metavar="NAME,...",
         default="",
@@ -117,6 +124,9 @@ def main(options: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         logger.warning("Finished epochs are kept: the same command with --resume goes on.")
         raise
+    except NetworksFitted as e:
+        print(e)
+        return 0
     if options.search:
         print_trials(info["search"])
     figures = info["metrics"].get("test", info["metrics"]["valid"])
@@ -151,7 +161,11 @@ def chosen_preset(options: argparse.Namespace) -> Preset | Classic:
             option = "--augment" if options.augment else "--search"
             raise UsageError(f"{option} is for classic designs: {', '.join(CLASSICS)}")
         usual = gentle(chosen.schedule) if options.init else chosen.schedule
+        if options.teachers:
+            chosen = replace(chosen, teachers=options.teachers)
         return replace(chosen, schedule=replace(usual, **given))
+    if options.teachers:
+        raise UsageError(f"--teachers is not for {chosen.name}: classic designs learn from labels")
     if options.init:
         raise UsageError(f"--init is not for {chosen.name}: classic designs begin anew")
     if options.clips:

@@ -78,14 +78,8 @@ def _networks(model: Any) -> Iterator[Any]:
 
 
 def _weighted(model: Any) -> list[Any]:
-    """Layers that hold weights, in the order in which data flows; towers one after the other."""
-    found = []
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            found += _weighted(layer)
-        elif layer.weights:
-            found.append(layer)
-    return found
+    """Layers that hold weights, in the order in which data flows."""
+    return [layer for layer in model.layers if layer.weights]
 
 
 def _shapes(layer: Any) -> Sequence[tuple[int, ...]]:

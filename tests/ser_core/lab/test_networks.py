@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from ser_core.lab.networks import EMBEDDING, crnn, joined, plain_cnn, residual_cnn
+from ser_core.lab.networks import crnn, plain_cnn, residual_cnn
 
 SMALL = {"channels": (4, 8, 8), "embedding": 8}
 
@@ -20,25 +20,7 @@ def test_features_and_mask_give_a_logit_for_each_class(frames: int) -> None:
 
 
 def test_the_network_of_the_default_has_at_most_a_million_parameters() -> None:
-    assert residual_cnn((188, 64), 7).count_params() == 527_639
-
-
-def test_towers_fitted_alone_answer_together_with_the_mean_of_their_logits() -> None:
-    alone = [residual_cnn((None, 16), 3, **SMALL) for _ in range(2)]
-    for seed, model in enumerate(alone):
-        # Statistics of batch normalisation too, which no initialisation makes differ.
-        rng = np.random.default_rng(seed)
-        model.set_weights([rng.uniform(0.1, 0.5, w.shape) for w in model.get_weights()])
-    together = residual_cnn((32, 16), 3, **SMALL, towers=2)
-    joined(together, alone)
-    x = np.random.default_rng(2).normal(size=(4, 32, 16)).astype(np.float32)
-    mask = np.ones((4, 32), np.float32)
-    mask[1, 20:] = 0
-    one, other = (np.asarray(model([x, mask])) for model in alone)
-    np.testing.assert_allclose(together([x, mask]), (one + other) / 2, rtol=1e-4)
-    assert np.abs(one - other).max() > 1e-3
-    heard = keras.Model(together.inputs, together.get_layer(EMBEDDING).output)([x, mask])
-    assert heard.shape == (4, 32)
+    assert residual_cnn((188, 64), 7).count_params() == 573_591
 
 
 def test_no_frame_of_sound_at_all_still_has_an_answer() -> None:

@@ -33,14 +33,12 @@ def test_every_preset_is_small_enough_to_serve(chosen) -> None:
     assert model.count_params() <= 2_000_000
 
 
-def test_models_fitted_alone_become_one() -> None:
-    twins = replace(SMALL, options={**SMALL.options, "towers": 2})
-    assert (twins.towers, twins.alone.towers, SMALL.alone) == (2, 1, SMALL)
-    fitted = [twins.alone.build() for _ in range(2)]
-    x = np.random.default_rng(0).normal(-40, 10, (2, SMALL.frames, 16)).astype(np.float32)
-    inputs = [x, np.ones((2, SMALL.frames), np.float32)]
-    expected = np.mean([np.asarray(model(inputs)) for model in fitted], axis=0)
-    np.testing.assert_allclose(twins.join(fitted)(inputs), expected, atol=1e-5)
+def test_a_teacher_is_larger_and_has_none_itself() -> None:
+    taught = replace(DEFAULT, teachers=2)
+    assert taught.teacher.teachers == 0
+    assert taught.teacher.schedule.epochs == 40
+    sizes = [design.build().count_params() for design in (taught.teacher, taught)]
+    assert sizes == [1_309_671, 573_591]
 
 
 def test_a_window_has_the_frames_of_its_log_mel() -> None:

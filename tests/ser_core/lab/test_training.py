@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from ser_core.lab import training
-from ser_core.lab.build import fit_towers
 from ser_core.lab.checkpoint import CheckpointError, Checkpoints
 from ser_core.lab.corpora import Utterance
 from ser_core.lab.dataset import FeatureSet
 from ser_core.lab.presets import Schedule
+from ser_core.lab.sampling import said
 from ser_core.lab.training import Labelled, TrainingError, fit, prepare, uar, uar_by_corpus
 from tests.ser_core.lab.test_presets import SMALL
 from tests.sounds import encode, silence, voice
@@ -222,16 +222,38 @@ def test_validation_judges_the_first_window_of_each_utterance() -> None:
     np.testing.assert_allclose(answers[1:2], alone, atol=1e-5)
 
 
-def test_towers_are_fitted_alone_from_seeds_of_their_own(
-    complete: Complete, tmp_path: Path
-) -> None:
-    twins = replace(TINY, options={**TINY.options, "towers": 2})
-    model, history = fit_towers(twins, TRAIN, VALID, tmp_path, progress=False)
-    second, figures = fit(TINY, TRAIN, VALID, tmp_path / "second", seed=1, progress=False)
-    alone = [training.logits(each, TINY, VALID) for each in (complete.model, second)]
-    together = training.logits(model, twins, VALID)
-    np.testing.assert_allclose(together, np.mean(alone, axis=0), atol=1e-3)
-    for row, one, other in zip(history, complete.history, figures, strict=True):
-        assert row["loss"] == pytest.approx((one["loss"] + other["loss"]) / 2, abs=1e-3)
-    again, _ = fit_towers(twins, TRAIN, VALID, tmp_path, resume=True, progress=False)
-    np.testing.assert_allclose(training.logits(again, twins, VALID), together, atol=1e-5)
+def test_what_teachers_say_counts_and_not_the_labels(tmp_path: Path) -> None:
+    longer = replace(TINY, schedule=replace(TINY.schedule, epochs=20, clips=256))
+    teacher, _ = fit(longer, TRAIN, VALID, tmp_path / "teacher", progress=False)
+    wrong = replace(TRAIN, labels=np.roll(TRAIN.labels, 1))
+    unaware, _ = fit(longer, wrong, VALID, tmp_path / "unaware", progress=False)
+    student, history = fit(
+        longer, wrong, VALID, tmp_path, seed=1, teachers=[teacher, teacher], progress=False
+    )
+    right = [
+        uar(VALID.labels, training.logits(model, longer, VALID).argmax(axis=1))
+        for model in (teacher, unaware, student)
+    ]
+    assert right[0] > 0.9
+    assert right[1] < 0.6
+    assert right[2] > 0.8
+    again, same = fit(
+        longer, wrong, VALID, tmp_path, seed=1, teachers=[teacher] * 2, resume=True, progress=False
+    )
+    assert same == history
+    np.testing.assert_allclose(
+        training.logits(again, longer, VALID), training.logits(student, longer, VALID), atol=1e-5
+    )
+
+
+def test_teachers_are_averaged_before_they_are_softened() -> None:
+    class Says:
+        def __init__(self, logits: list[float]) -> None:
+            self.logits = np.array([logits], np.float32)
+
+        def predict_on_batch(self, inputs: Any) -> Any:
+            return self.logits
+
+    nothing = np.zeros((1, 4, 16), np.float32)
+    heard = said([Says([4.0, 0.0]), Says([0.0, 2.0])], nothing, nothing[:, :, 0])
+    np.testing.assert_allclose(heard, [[1 / (1 + np.exp(-0.5)), 1 / (1 + np.exp(0.5))]], rtol=1e-5)

@@ -48,7 +48,7 @@ def test_an_unknown_preset_is_answered_with_all_there_are(
 
 def test_what_begins_with_a_bundle_has_its_design(tmp_path: Path) -> None:
     (tmp_path / "model.keras").touch()
-    for design in ("relative-twins", "unheard-of"):
+    for design in ("relative-distilled", "unheard-of"):
         write_info(
             tmp_path,
             {

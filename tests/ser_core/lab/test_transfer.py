@@ -103,20 +103,6 @@ def test_a_bundle_that_knows_profiles_gives_its_network_as_well(tmp_path: Path) 
     assert all(same(weights(model)[:-2], weights(trained)[:-2]))
 
 
-def test_towers_come_along_one_by_one(tmp_path: Path) -> None:
-    keras.utils.set_random_seed(4)
-    twins = replace(TINY, options={**TINY.options, "towers": 2})
-    trained = twins.build()
-    bundle = save(tmp_path / "twins", twins, twins.whole(trained))
-    fewer = replace(twins, emotions=("angry", "neutral", "sad"))
-    for preset, kept in ((twins, None), (fewer, -2)):
-        model = preset.build()
-        begin_with(model, bundle, preset)
-        assert all(same(weights(model)[:kept], weights(trained)[:kept]))
-    with pytest.raises(TransferError, match="another network than the preset small"):
-        begin_with(TINY.build(), bundle, TINY)
-
-
 def test_another_network_is_refused(parent: Bundle, tmp_path: Path) -> None:
     wider = replace(TINY, options={"channels": (4, 12), "embedding": 8})
     with pytest.raises(TransferError, match=r"another network than the preset small: .* small$"):
