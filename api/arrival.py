@@ -46,7 +46,7 @@ class Arrival:
         """It is not wanted: what comes of its body is thrown away."""
         self._max_body = max_body
         self._pieces: deque[bytes] = deque()
-        self._start = bytearray()
+        self._tail = b""
         self._left = 0
         self._chunks: _Chunks | None = None
 
@@ -160,13 +160,16 @@ class Arrival:
 
     def _find_head(self, data: bytes) -> bytes:
         """Set `head` and how its body ends, if it is there; returns what follows it."""
-        searched = max(0, len(self._start) - 3)
-        self._start += data
-        end = self._start.find(b"\r\n\r\n", searched)
+        searched = self._tail + data
+        end = searched.find(b"\r\n\r\n")
         if end < 0:
+            self._tail = searched[-3:]
             return b""
-        self.head, rest = bytes(self._start[: end + 4]), bytes(self._start[end + 4 :])
-        self._start.clear()
+        rest = searched[end + 4 :]
+        came = self.take_buffered()
+        self.head = came[: len(came) - len(rest)]
+        # Apart from the body, which the parser would else copy several times with it.
+        self._pieces += [self.head, rest] if rest else [self.head]
         lower = self.head.lower()
         if _CODING.search(lower):
             self._chunks = _Chunks()

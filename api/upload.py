@@ -112,7 +112,8 @@ class _Forms(FormDataParser):
         if mimetype != "multipart/form-data":
             return super().parse(stream, mimetype, content_length, options)
         try:
-            fields, files = self._parts(stream, (options or {}).get("boundary", ""))
+            block = min(_FORM_BLOCK, content_length or _FORM_BLOCK)
+            fields, files = self._parts(stream, (options or {}).get("boundary", ""), block)
         except ParserLimitReached as e:
             raise RequestEntityTooLarge from e
         except MultipartError as e:
@@ -120,7 +121,7 @@ class _Forms(FormDataParser):
         return stream, fields, files
 
     def _parts(
-        self, stream: IO[bytes], boundary: str
+        self, stream: IO[bytes], boundary: str, block: int
     ) -> "tuple[MultiDict[str, str], MultiDict[str, FileStorage]]":
         fields: MultiDict[str, str] = MultiDict()
         files: MultiDict[str, FileStorage] = MultiDict()
@@ -128,7 +129,7 @@ class _Forms(FormDataParser):
         text, start = _Budget(self.max_form_memory_size or 0), f"--{boundary}".encode()
         name, filename = "", None
         content: IO[bytes] = BytesIO()
-        for event in parser.parse_blocking(stream.read, _FORM_BLOCK):
+        for event in parser.parse_blocking(stream.read, block):
             if isinstance(event, MultipartSegment):
                 name, filename = event.name or "", _filename(event)
                 file = filename is not None
