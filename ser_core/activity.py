@@ -163,11 +163,11 @@ def active_frames(signal: NDArray[np.float32], sampling_rate: int) -> Booleans:
 
 def active(levels: NDArray[np.float32]) -> Booleans:
     """`active_frames` by the levels of the frames, in dB `(frames,)`."""
-    loud = float(levels.max())
+    loud = loudest = float(levels.max())
     # Twice, and silence left out of the second: how much of it there is must not matter.
     for _ in range(2):
         sounding = levels[levels > loud - BELOW_PEAK]
-        loud = max(_percentile_95(sounding), float(levels.max()) - 20)
+        loud = max(_percentile_95(sounding), loudest - 20)
     result: Booleans = levels > loud - BELOW_PEAK
     return result
 

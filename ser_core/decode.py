@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from ser_core.audio_errors import EmptyAudio, NotAudio
 
-BLOCK = 16_384
-"""Frames decoded at once."""
+BLOCK = 65_536
+"""Frames decoded at once: short recordings notice each turn."""
 
 FLAC_BLOCK = 4096
 """The same for FLAC, whose usual frames hold as many: one damaged frame then costs no others."""
@@ -164,7 +164,11 @@ class SoundFileDecoder:
             stream.reraise()
             raise NotAudio(f"The audio cannot be read: {_words(error)}") from error
         self._read = 0
-        self._block = FLAC_BLOCK if self._file.format == "FLAC" else BLOCK
+        packed = self._file.format == "FLAC"
+        self._block = FLAC_BLOCK if packed else BLOCK
+        # As they are stored, libsndfile reads them all at once, else by a callback for each 8 kB.
+        plain = self._file.subtype == "PCM_16" and not packed
+        self._type = "int16" if plain else "float32"
         self.sampling_rate: int = self._file.samplerate
         self.channels: int = self._file.channels
         frames: int = self._file.frames
@@ -184,7 +188,7 @@ class SoundFileDecoder:
             if not frames:
                 return np.empty((0, self.channels), np.float32)
         try:
-            block: Signal = self._file.read(frames, dtype="float32", always_2d=True)
+            block = self._file.read(frames, dtype=self._type, always_2d=True)
         except soundfile.SoundFileError as error:
             self._stream.reraise()
             if self._read and self._stream.exhausted:
@@ -197,7 +201,8 @@ class SoundFileDecoder:
         self._read += len(block)
         if not self._read and self.frames:
             raise NotAudio("The audio is damaged: its header promises samples and none follow.")
-        return block
+        signal: Signal = block if self._type == "float32" else block * np.float32(2.0**-15)
+        return signal
 
 
 def _words(error: Exception) -> str:

@@ -58,7 +58,8 @@ class Tape:
                 if block is None:
                     raise NotAudio("The recording changed while it was read.")
                 passed = min(max(0, start - offset), len(held))
-                held = np.concatenate([held[passed:], _columns(block)[channel]])
+                rest, more = held[passed:], _columns(block)[channel]
+                held = np.concatenate([rest, more]) if len(rest) else more
                 offset += passed
             yield held[start - offset : stop - offset]
 

@@ -125,7 +125,7 @@ def test_a_pipe_that_cannot_seek_is_read(tmp_path):
 @pytest.mark.parametrize("sampling_rate", [16_000, 48_000])
 def test_blocks_concatenate_to_what_load_gives(format_name, sampling_rate):
     encoded = sounds.encode(
-        sounds.voice(7, sampling_rate=sampling_rate), format_name, sampling_rate
+        sounds.voice(20, sampling_rate=sampling_rate), format_name, sampling_rate
     )
     blocks = list(decode_blocks(encoded))
     assert len(blocks) > 3
