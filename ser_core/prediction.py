@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -71,7 +72,7 @@ class Heard:
     decode_seconds: float = 0.0
     """Time that the decoder took."""
 
-    @property
+    @cached_property
     def judged(self) -> NDArray[np.bool_]:
         """Which windows the network was asked about, `(windows,)`."""
         known: NDArray[np.bool_] = np.isfinite(self.logits[:, 0])
@@ -91,11 +92,16 @@ class Heard:
 
         `among` `(windows,)` narrows it to some windows, of which at least one was judged.
         """
+        return self.mean(self.probabilities(temperature, bias), among)
+
+    def mean(
+        self, values: NDArray[Any], among: NDArray[np.bool_] | None = None
+    ) -> NDArray[np.float64]:
+        """Of what there is of each window, `(windows, n)`, as `overall` does it: `(n,)`."""
         used = self.judged if among is None else self.judged & among
         weights = self.speech[used]
-        weighted = weights @ self.probabilities(temperature, bias)[used]
-        overall: NDArray[np.float64] = weighted / weights.sum()
-        return overall
+        mean: NDArray[np.float64] = weights @ values[used] / weights.sum()
+        return mean
 
     def profile(self, hop_share: float, among: NDArray[np.bool_] | None = None) -> Profile | None:
         """The mean functionals of the windows, weighted by their speech, as a profile.
@@ -108,10 +114,8 @@ class Heard:
         used = self.judged if among is None else self.judged & among
         if not used.any():
             return None
-        weights = self.speech[used]
-        mean = weights @ self.functionals[used] / weights.sum()
-        count = max(1.0, float(weights.sum()) * hop_share)
-        return Profile(mean.astype(np.float32), count)
+        count = max(1.0, float(self.speech[used].sum()) * hop_share)
+        return Profile(self.mean(self.functionals, used).astype(np.float32), count)
 
     def profiles_before(
         self, hop_share: float, known: Profile | None = None

@@ -24,6 +24,8 @@ __all__ = ["Heard", "Prediction", "Recognizer", "Recording", "Segment", "Span", 
 Recording = Source | tuple[NDArray[Any], int] | NDArray[Any]
 """A path, bytes, a binary file, a signal, or a signal with its sampling rate."""
 
+Floats = NDArray[np.float64]
+
 EXPLAINED = 30
 """Seconds of log-mel that an answer holds at most."""
 
@@ -152,13 +154,16 @@ class Recognizer:
     def name(self, heard: Heard, spans: Sequence[Span] | None = None) -> Prediction:
         """Calibrate what was heard and name it; `spans` are the parts that were marked."""
         bundle = self.bundle
-        overall = self._overall(heard)
+        of_each = heard.probabilities(bundle.temperature, bundle.bias)
+        overall = heard.mean(of_each)
         return Prediction(
             **self._named(overall),
             uncertain=bool(overall.max() < bundle.threshold),
             duration=heard.duration,
-            segments=self._windows(heard) if spans is None else self._parts(heard, spans),
-            speakers={} if spans is None else self._speakers(heard, spans),
+            segments=self._windows(heard, of_each)
+            if spans is None
+            else self._parts(heard, of_each, spans),
+            speakers={} if spans is None else self._speakers(heard, of_each, spans),
             model=bundle.name,
             version=bundle.version,
             profile=heard.profile(self._new),
@@ -326,25 +331,24 @@ class Recognizer:
             raise ProfileError(f"The model {self.bundle.name} knows no profiles of speakers.")
         return described
 
-    def _windows(self, heard: Heard) -> tuple[Segment, ...]:
-        probabilities = heard.probabilities(self.bundle.temperature, self.bundle.bias)
+    def _windows(self, heard: Heard, of_each: Floats) -> tuple[Segment, ...]:
         return tuple(
             Segment(
                 start=float(start),
                 end=float(end),
                 speech=bool(judged),
-                **self._named(probabilities[row] if judged else None),
+                **self._named(of_each[row] if judged else None),
             )
             for row, ((start, end), judged) in enumerate(
                 zip(heard.spans, heard.judged, strict=True)
             )
         )
 
-    def _parts(self, heard: Heard, spans: Sequence[Span]) -> tuple[Segment, ...]:
+    def _parts(self, heard: Heard, of_each: Floats, spans: Sequence[Span]) -> tuple[Segment, ...]:
         segments = []
         for part, span in enumerate(spans):
             among = heard.judged & (_parts_of(heard) == part)
-            overall = self._overall(heard, among) if among.any() else None
+            overall = heard.mean(of_each, among) if among.any() else None
             segments.append(
                 Segment(
                     start=span.start,
@@ -356,12 +360,12 @@ class Recognizer:
             )
         return tuple(segments)
 
-    def _speakers(self, heard: Heard, spans: Sequence[Span]) -> dict[str, Summary]:
+    def _speakers(self, heard: Heard, of_each: Floats, spans: Sequence[Span]) -> dict[str, Summary]:
         summaries = {}
         for name in dict.fromkeys(span.speaker for span in spans if span.speaker is not None):
             own = [part for part, span in enumerate(spans) if span.speaker == name]
             among = heard.judged & np.isin(_parts_of(heard), own)
-            overall = self._overall(heard, among) if among.any() else None
+            overall = heard.mean(of_each, among) if among.any() else None
             summaries[name] = Summary(
                 **self._named(overall),
                 seconds=sum(spans[part].end - spans[part].start for part in own),
@@ -369,10 +373,7 @@ class Recognizer:
             )
         return summaries
 
-    def _overall(self, heard: Heard, among: NDArray[np.bool_] | None = None) -> NDArray[np.float64]:
-        return heard.overall(self.bundle.temperature, among, self.bundle.bias)
-
-    def _named(self, probabilities: NDArray[np.float64] | None) -> dict[str, Any]:
+    def _named(self, probabilities: Floats | None) -> dict[str, Any]:
         if probabilities is None:
             return {"emotion": None, "confidence": None, "probabilities": None}
         named = dict(zip(self.bundle.emotions, probabilities.tolist(), strict=True))
