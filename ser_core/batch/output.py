@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import csv
@@ -24,6 +25,9 @@ FORMATS = (".parquet", ".csv")
 
 ROWS = 20_000
 """Rows that are held before a part is written, however soon that is; and of a row group."""
+
+_WRITTEN = -2
+"""In place of a part's number: the file has its row."""
 
 _RUN = "run.json"
 _PART = "part-"
@@ -195,13 +199,13 @@ class Output:
                     yield -1, self._checked(pa.table(batch))
         for number, name in enumerate(self._part_names()):
             with self._parts.child(name).read() as file:
-                for batch in pq.ParquetFile(file).iter_batches():
+                for batch in pq.ParquetFile(file).iter_batches(use_threads=False):
                     yield number, pa.table(batch).cast(self._schema)
 
     def _whole_batches(self, file: Any) -> Iterator[pa.RecordBatch]:
         try:
             if not self._is_csv:
-                yield from pq.ParquetFile(file).iter_batches()
+                yield from pq.ParquetFile(file).iter_batches(use_threads=False)
                 return
             yield from csv.open_csv(
                 file,
@@ -225,8 +229,18 @@ class Output:
         return table.cast(self._schema)
 
     def _newest(self) -> dict[str, int]:
-        """The part in which each file has its last row."""
-        return {file: part for part, table in self._all() for file in table["file"].to_pylist()}
+        """The part in which each file that has more than one row has its last one."""
+        # Files with one row are nearly all, and a number takes a tenth of a name.
+        hashes = np.sort(np.fromiter((hash(file) for _, file in self._files()), np.int64))
+        several = set(hashes[1:][hashes[1:] == hashes[:-1]].tolist())
+        if not several:
+            return {}
+        return {file: part for part, file in self._files() if hash(file) in several}
+
+    def _files(self) -> Iterator[tuple[int, str]]:
+        for part, table in self._all():
+            for file in table["file"].to_pylist():
+                yield part, file
 
     def _write_whole(self, file: Any, newest: dict[str, int]) -> None:
         writer: Any
@@ -237,10 +251,10 @@ class Output:
             writer = pq.ParquetWriter(file, self._schema)
 
         def is_last(file: str, part: int) -> bool:
-            # Each file leaves the dictionary with its row, so it cannot have a second one.
-            if newest.get(file) != part:
+            if newest.get(file, part) != part:
                 return False
-            del newest[file]
+            if file in newest:
+                newest[file] = _WRITTEN
             return True
 
         with writer:

@@ -1,5 +1,9 @@
 """The table of `ser batch`: whole under its name, or not there."""
 
+import shutil
+import subprocess
+import sys
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +17,7 @@ from ser_core.batch import output as output_module
 from ser_core.batch.output import Output
 from ser_core.batch.storage import Place, Stores
 from ser_core.batch.table import schema
+from tests.ser_core.batch.conftest import ROOT
 
 MADE_BY: dict[str, Any] = {
     "model": "tiny", "version": "1.0.0", "sha256": "ab", "emotions": ["sad", "glad"],
@@ -132,6 +137,18 @@ def test_failed_ones_can_be_judged_again_and_have_one_row(path: Path) -> None:
     assert read(path) == rows("a.wav", "b.wav").to_pylist()
 
 
+def test_parts_that_outlived_their_table_add_no_second_rows(path: Path, tmp_path: Path) -> None:
+    first = begun(path)
+    first.add(rows("a.wav", "a.wav", "b.wav"))
+    shutil.copytree(f"{path}.parts", tmp_path / "kept")
+    first.finish()
+    shutil.move(tmp_path / "kept", f"{path}.parts")
+    second = begun(path, resume=True)
+    second.add(rows("c.wav"))
+    second.finish()
+    assert read(path) == rows("a.wav", "b.wav", "c.wav").to_pylist()
+
+
 def test_an_existing_table_is_touched_by_nobody_who_does_not_say_so(path: Path) -> None:
     first = begun(path)
     first.add(rows("a.wav"))
@@ -219,6 +236,48 @@ def test_a_table_of_many_rows_has_each_once(path: Path, monkeypatch: pytest.Monk
         table.add(rows(*files[start : start + 5]))
     table.finish()
     assert [row["file"] for row in read(path)] == files
+
+
+def in_parts(path: Path, parts: int, count: int) -> Output:
+    """A table that is still to be put together, with so many rows in each part."""
+    table = begun(path)
+    for part in range(parts):
+        table.add(rows(*(f"/calls/{part:04d}/{number:06d}.wav" for number in range(count))))
+    return table
+
+
+def test_putting_parts_together_does_not_hold_the_names_of_all_files(path: Path) -> None:
+    table = in_parts(path, parts=20, count=1000)
+    tracemalloc.start()
+    table.finish()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1_200_000  # 60 bytes a row; a name and its place in a dictionary take 140
+
+
+FINISH = """
+import ser_core.batch.output
+from pathlib import Path
+from tests.ser_core.batch.test_output import in_parts
+import sys
+
+def held(what: str) -> int:
+    status = Path("/proc/self/status").read_text()
+    return int(status.split(what)[1].split()[0])
+
+table = in_parts(Path(sys.argv[1]), parts=3, count=20_000)
+Path("/proc/self/clear_refs").write_text("5")
+before = held("VmRSS:")
+table.finish()
+print(held("VmHWM:") - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")
+def test_putting_parts_together_takes_little_memory(path: Path) -> None:
+    command = [sys.executable, "-c", FINISH, str(path)]
+    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    assert int(done.stdout) < 20_000  # kB
 
 
 @pytest.mark.parametrize(
