@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import compress
 
 import pyarrow as pa
@@ -99,40 +99,56 @@ def _run(options: argparse.Namespace) -> int:
     place = Place.of(options.out, stores)
     output = Output(place, made_by(bundle, limits), options.checkpoint)
     setup = Setup(pack(bundle), stores, limits, options.timeout)
+    try:
+        work = _begin(options, stores, output)
+        begun = time.monotonic()
+        failed = _judge(work, output, setup, options.workers) if work.num_rows else 0
+        output.finish()
+    finally:
+        output.leave()
+    _sum_up(options.out, work.num_rows, failed, time.monotonic() - begun)
+    return 0
+
+
+def _begin(options: argparse.Namespace, stores: Stores, output: Output) -> pa.Table:
+    """What is to be judged: the `location` and the `file` of each recording.
+
+    It is held for the whole run, so it is a table: as strings it would take four times as much.
+    """
     listing = gather(options.inputs, stores)
     done = output.begin(
         resume=options.resume, overwrite=options.overwrite, retry_errors=options.retry_errors
     )
-    try:
-        _tell(listing, done)
-        work = {where: name for where, name in listing.names.items() if printable(name) not in done}
-        begun = time.monotonic()
-        failed = _judge(work, output, setup, options.workers) if work else 0
-        output.finish()
-    finally:
-        output.leave()
-    _sum_up(options.out, len(work), failed, time.monotonic() - begun)
-    return 0
+    _tell(listing, done)
+    work = {where: name for where, name in listing.names.items() if printable(name) not in done}
+    # Locations are bytes, since names on Linux need not be UTF-8.
+    locations = [where.encode("utf-8", "surrogateescape") for where in work]
+    files = [printable(name) for name in work.values()]
+    return pa.table(
+        {
+            "location": pa.array(locations, pa.large_binary()),
+            "file": pa.array(files, pa.large_string()),
+        }
+    )
 
 
-def _judge(work: Mapping[str, str], output: Output, setup: Setup, workers: int | None) -> int:
+def _judge(work: pa.Table, output: Output, setup: Setup, workers: int | None) -> int:
     """Have everything judged; returns how many recordings have an error."""
     from ser_core.batch import engine  # noqa: PLC0415 (Ray takes seconds)
 
-    locations = engine.locations_table(list(work))
-    names = [printable(name) for name in work.values()]
+    locations = work.select(["location"])
     address = os.environ.get("RAY_ADDRESS", "local")
     errors = 0
     with (
         engine.running(
             None if address in ("", "local") else address, workers, locations.nbytes
         ) as ready,
-        tqdm(total=len(work), unit="file", disable=None, smoothing=0.05) as progress,
+        tqdm(total=work.num_rows, unit="file", disable=None, smoothing=0.05) as progress,
     ):
         where = _many(ready.nodes, "node") if ready.is_cluster else "this machine"
         logger.info("Judging on %s with %s.", where, _many(ready.workers, "worker"))
-        for rows in each_once(engine.score(locations, setup, ready), len(work)):
-            output.add(_named(rows, names))
+        for rows in each_once(engine.score(locations, setup, ready), work.num_rows):
+            output.add(rows.set_column(0, "file", work["file"].take(rows["index"])))
             errors += rows.num_rows - rows["error"].null_count
             progress.update(rows.num_rows)
             if errors:
@@ -157,12 +173,6 @@ def each_once(tables: Iterator[pa.Table], count: int) -> Iterator[pa.Table]:
     if lost:
         first = next(compress(range(count), missing))
         raise BatchError(f"{lost} recordings have no row, number {first} first; --resume goes on")
-
-
-def _named(rows: pa.Table, names: list[str]) -> pa.Table:
-    """Rows with the names of the recordings in place of their indices."""
-    files = pa.array([names[index] for index in rows["index"].to_pylist()], pa.string())
-    return rows.set_column(0, "file", files)
 
 
 def _many(count: int, thing: str) -> str:

@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -116,12 +116,6 @@ def score(locations: pa.Table, setup: Setup, engine: Engine) -> Iterator[pa.Tabl
         yield from dataset.iter_batches(batch_size=None, batch_format="pyarrow")
     except ray.exceptions.RayError as e:
         raise BatchError(f"Ray failed: {_line(e)}") from e
-
-
-def locations_table(locations: Sequence[str]) -> pa.Table:
-    """Locations as bytes, since names on Linux need not be UTF-8."""
-    encoded = [location.encode("utf-8", "surrogateescape") for location in locations]
-    return pa.table({"location": pa.array(encoded, pa.large_binary())})
 
 
 def _join(address: str) -> None:
