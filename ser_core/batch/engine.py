@@ -16,9 +16,11 @@ from types import FrameType
 from typing import Any
 
 # Ray tells its makers how it is used, unless it is told not to; its C++ part writes to the terminal
-# whatever Python's logging is told; and what it can wait for, it shall, on a busy machine.
+# whatever Python's logging is told; it remembers each task for a dashboard that is not there; and
+# what it can wait for, it shall, on a busy machine.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+os.environ.setdefault("RAY_task_events_report_interval_ms", "0")
 os.environ.setdefault("RAY_agent_register_timeout_ms", "300000")
 os.environ.setdefault("RAY_worker_register_timeout_seconds", "300")
 
