@@ -8,8 +8,9 @@ core and on two. Its rate is that of the clips beyond the first one: a run of a 
 what starting costs, and is taken off. Best of the rounds, each way in turn.
 
 Memory: so many clips on all cores, sampled twice a second; every process of the run, Ray's own
-included, by its share of what it uses (PSS). A run is bounded if its last tenth holds no more than
-its second one.
+included, by its share (PSS) of anonymous memory, and the object store that they share. What is
+mapped from files is left out: that is code, and all of it falls to the command when Ray's processes
+end. A run is bounded if its last tenth holds no more than its second one.
 """
 
 import argparse
@@ -29,6 +30,8 @@ from tests.sounds import encode, voice
 
 DISTINCT = 200
 """Different sounds; the other files are further names of these."""
+
+HOLDERS = ("command", "workers", "the rest of Ray", "object store")
 
 LOOP = """
 import csv, sys, time
@@ -132,7 +135,7 @@ def memory(folder: Path, clips: int) -> None:
     tenth = max(1, len(samples) // 10)
     print(f"{clips} clips, {workers} workers, {seconds:.0f} s, {clips / seconds:.0f} clips/s")
     print("| MB (PSS) | second tenth of the run | last tenth | most |\n|---|---|---|---|")
-    for name in ("command", "workers", "the rest of Ray"):
+    for name in HOLDERS:
         series = [sample[name] for sample in samples]
         second, last = max(series[tenth : 2 * tenth]), max(series[-tenth:])
         print(f"| {name} | {second:.0f} | {last:.0f} | {max(series):.0f} |")
@@ -140,18 +143,26 @@ def memory(folder: Path, clips: int) -> None:
 
 def held_by(command: psutil.Process) -> dict[str, float]:
     """MB that a run's processes hold, the shared ones shared out."""
-    held = {"command": 0.0, "workers": 0.0, "the rest of Ray": 0.0}
+    held = dict.fromkeys(HOLDERS, 0.0)
     for process in itertools.chain([command], children(command)):
         try:
             title = " ".join(process.cmdline())
-            pss = process.memory_full_info().pss / 1e6
-        except psutil.Error:
+            anonymous, shared = shares(process.pid)
+        except (psutil.Error, OSError, ValueError):
             continue
+        held["object store"] += shared
         if process.pid == command.pid:
-            held["command"] += pss
+            held["command"] += anonymous
         else:
-            held["workers" if "Scorer" in title else "the rest of Ray"] += pss
+            held["workers" if "Scorer" in title else "the rest of Ray"] += anonymous
     return held
+
+
+def shares(pid: int) -> tuple[float, float]:
+    """MB of anonymous and of shared memory that fall to a process."""
+    words = Path(f"/proc/{pid}/smaps_rollup").read_text().split()
+    anonymous, shared = (int(words[words.index(key) + 1]) for key in ("Pss_Anon:", "Pss_Shmem:"))
+    return 1024 * anonymous / 1e6, 1024 * shared / 1e6
 
 
 def children(command: psutil.Process) -> Sequence[psutil.Process]:
