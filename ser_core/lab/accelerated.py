@@ -80,7 +80,7 @@ def fit(
     weights = weights_of(model)
     state = State(weights, weights, (jnp.zeros_like(weights.trained),) * 2, jnp.zeros((), "int32"))
     taught = _stacked([weights_of(teacher) for teacher in teachers])
-    teacher = _Frozen(preset.teacher) if teachers else None
+    teacher = _Network(teachers[0]) if teachers else None
     judge = _Judge(preset, valid)
     history: list[dict[str, float]] = []
     best = weights
@@ -120,10 +120,10 @@ class _Frozen:
 
 
 class _Network:
-    """A preset's network as a function of its weights."""
+    """A model as a function of its weights."""
 
-    def __init__(self, preset: Preset) -> None:
-        self.model = preset.build()
+    def __init__(self, model: keras.Model) -> None:
+        self.model = model
         arrays = [jnp.asarray(v.value) for v in self.model.trainable_variables]
         self._unravel = ravel_pytree(arrays)[1]
 
@@ -136,7 +136,7 @@ class _Network:
 
 @cache
 def _network(frozen: _Frozen) -> _Network:
-    return _Network(frozen.preset)
+    return _Network(frozen.preset.build())
 
 
 def weights_of(model: keras.Model) -> Weights:
@@ -158,7 +158,7 @@ def assign(model: keras.Model, weights: Weights) -> None:
 
 
 @cache
-def _epoch(frozen: _Frozen, finishing: bool, teacher: _Frozen | None) -> Any:
+def _epoch(frozen: _Frozen, finishing: bool, teacher: _Network | None) -> Any:
     """The program of one epoch -> state and mean loss.
 
     It is given state, data, teachers' weights, a key, and the number of all epochs.
@@ -171,7 +171,7 @@ def _epoch(frozen: _Frozen, finishing: bool, teacher: _Frozen | None) -> Any:
     def target(x: Any, mask: Any, y: Any, taught: Any) -> Any:
         if teacher is None:
             return y * (1 - schedule.label_smoothing) + schedule.label_smoothing / y.shape[-1]
-        heard = lax.map(lambda each: _network(teacher)(each, x, mask, training=False)[0], taught)
+        heard = lax.map(lambda each: teacher(each, x, mask, training=False)[0], taught)
         return jax.nn.softmax(heard.mean(axis=0) / SOFTNESS)
 
     def step(state: State, key: Any, data: Any, taught: Any, epochs: Any) -> tuple[State, Any]:

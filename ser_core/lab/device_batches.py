@@ -21,6 +21,8 @@ MOST_OTHERS = 3
 """Voices that may talk behind one."""
 NEPERS = float(10 / np.log(10))
 """dB for a factor of e in power."""
+THROWS = 48
+"""Random numbers for a clip; more than are used."""
 FRAMES, CLIPS = 2**19, 2**12
 """Sizes are rounded up to multiples of these, so that few programs are compiled."""
 
@@ -59,19 +61,17 @@ class Data(NamedTuple):
 
 
 class Dice:
-    """Random numbers from one key, each of its own."""
+    """Random numbers of one clip, thrown at once: a program of many throws is long in compiling."""
 
     def __init__(self, key: Any) -> None:
-        self._key, self._thrown = key, 0
-
-    def key(self) -> Any:
-        """A key that nothing else has."""
-        self._thrown += 1
-        return random.fold_in(self._key, self._thrown)
+        keys = random.split(key)
+        self.key = keys[0]
+        """For more than single numbers."""
+        self._thrown = iter(random.uniform(keys[1], (THROWS,))[n] for n in range(THROWS))
 
     def between(self, low: Any, high: Any) -> Any:
         """A number from `low` to `high`."""
-        return random.uniform(self.key(), minval=low, maxval=high)
+        return low + next(self._thrown) * (high - low)
 
     def below(self, end: Any) -> Any:
         """A whole number from 0 on, `end` not among them."""
@@ -193,7 +193,7 @@ def _response(bands: int, dice: Dice) -> Any:
 def _noisy(x: Any, loudest: Any, dice: Dice) -> Any:
     """Stationary coloured noise behind x, as `spectral.add_noise` has it."""
     colour = jnp.linspace(0, 1, x.shape[1]) * dice.between(-25, 10)
-    grain = NEPERS * jnp.log(random.exponential(dice.key(), x.shape) + 1e-3)
+    grain = NEPERS * jnp.log(random.exponential(dice.key, x.shape) + 1e-3)
     noise = loudest - dice.between(5, 45) - 10 + colour + grain * 0.7
     return jnp.logaddexp(x / NEPERS, noise / NEPERS) * NEPERS
 

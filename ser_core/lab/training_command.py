@@ -161,8 +161,10 @@ def chosen_preset(options: argparse.Namespace) -> Preset | Classic:
             option = "--augment" if options.augment else "--search"
             raise UsageError(f"{option} is for classic designs: {', '.join(CLASSICS)}")
         usual = gentle(chosen.schedule) if options.init else chosen.schedule
-        if options.teachers:
-            chosen = replace(chosen, teachers=options.teachers)
+        # What begins with a bundle has learnt from its teachers already.
+        chosen = replace(
+            chosen, teachers=options.teachers or (0 if options.init else chosen.teachers)
+        )
         return replace(chosen, schedule=replace(usual, **given))
     if options.teachers:
         raise UsageError(f"--teachers is not for {chosen.name}: classic designs learn from labels")
