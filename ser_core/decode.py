@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from ser_core.audio_errors import EmptyAudio, NotAudio
 
-BLOCK = 65_536
-"""Frames decoded at once: short recordings notice each turn."""
+BLOCK = 49_152
+"""Frames decoded at once: 3 s at 16 kHz, as short recordings notice each turn."""
 
 FLAC_BLOCK = 4096
 """The same for FLAC, whose usual frames hold as many: one damaged frame then costs no others."""
