@@ -93,12 +93,15 @@ def fit(
         if not math.isfinite(float(loss)):
             raise TrainingError(f"the loss is {loss} in epoch {epoch + 1}")
         figures = judge(state.average)
-        if figures["uar"] > max((past["uar"] for past in history), default=-1.0):
+        # Of equals the last: it has learnt for longer, where few clips cannot tell.
+        if figures["uar"] >= max((past["uar"] for past in history), default=-1.0):
             best = state.average
         history.append({"loss": float(loss), **figures})
         bar.set_postfix({name: f"{value:.3f}" for name, value in history[-1].items()})
     assign(model, best)
     model.compile(optimizer(preset.schedule), "categorical_crossentropy")
+    # What loads the model wants its optimizer whole, though this one has done nothing.
+    model.optimizer.build(model.trainable_variables)
     checkpoints.save_best(model)
     checkpoints.save(model, Progress(history, model.get_weights(), int(state.step)))
     return model, history

@@ -247,7 +247,8 @@ class _Judge(keras.callbacks.Callback):  # type: ignore[misc]
         self.model.set_weights(self.so_far.average)
         predicted = logits(self.model, self.preset, self.valid).argmax(axis=1)
         figures = judged(self.valid, predicted)
-        if figures["uar"] > max((past["uar"] for past in history), default=-1.0):
+        # Of equals the last: it has learnt for longer, where few clips cannot tell.
+        if figures["uar"] >= max((past["uar"] for past in history), default=-1.0):
             self.checkpoints.save_best(self.model)
         self.model.set_weights(trained)
         history.append({"loss": loss, **figures})
