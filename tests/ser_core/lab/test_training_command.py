@@ -8,7 +8,7 @@ import pytest
 from ser_core.bundle import write_info
 from ser_core.cli import main
 from ser_core.lab.presets import PRESETS
-from ser_core.lab.training_command import add_arguments, chosen_preset
+from ser_core.lab.training_command import UsageError, add_arguments, chosen_preset
 
 
 @pytest.mark.parametrize(
@@ -68,10 +68,21 @@ def test_what_begins_with_a_bundle_has_its_design(tmp_path: Path) -> None:
         options = parsed("--init", str(tmp_path))
         known = design if design in PRESETS else "relative-cnn"
         assert chosen_preset(options).name == known
+        # It has learnt from its teachers already.
+        assert chosen_preset(options).teachers == 0
+        more = parsed("--init", str(tmp_path), "--teachers", "2")
+        assert chosen_preset(more).teachers == 2
         assert chosen_preset(parsed("--init", str(tmp_path), "--preset", "residual-cnn")).name == (
             "residual-cnn"
         )
     assert chosen_preset(parsed()).name == "relative-cnn"
+
+
+def test_teachers_are_for_networks_on_log_mel() -> None:
+    assert chosen_preset(parsed("--preset", "relative-distilled")).teachers == 4
+    assert chosen_preset(parsed("--teachers", "3")).teachers == 3
+    with pytest.raises(UsageError, match="--teachers is not for mlp-193"):
+        chosen_preset(parsed("--preset", "mlp-193", "--teachers", "2"))
 
 
 def parsed(*options: str) -> argparse.Namespace:
