@@ -3,6 +3,9 @@ from pathlib import Path
 
 import pytest
 
+# Before anything imports TensorFlow, which reads once what this chooses: as under `ser`.
+import ser_core.lab  # noqa: F401
+
 BESIDE_THE_PROJECT = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 

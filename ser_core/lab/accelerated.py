@@ -8,7 +8,7 @@ of a finished training, from which `ser train --resume` goes on, on any backend.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,11 +24,15 @@ from ser_core.lab import device_batches as batches
 from ser_core.lab.checkpoint import Checkpoints, Progress
 from ser_core.lab.presets import Preset
 from ser_core.lab.sampling import SOFTNESS, balanced_probabilities, padded
-from ser_core.lab.training import Labelled, TrainingError, judged, optimizer, settings_of
+from ser_core.lab.training import (
+    Labelled,
+    TrainingError,
+    judged,
+    loss_of,
+    optimizer,
+    settings_of,
+)
 
-BETAS, EPSILON = (0.9, 0.999), 1e-7
-CLIP = 5.0
-"""Norm of a gradient from which on it is shortened."""
 CHUNK = 256
 """Clips that are judged at once."""
 
@@ -37,7 +41,8 @@ class Weights(NamedTuple):
     """All that a network has learnt."""
 
     trained: Any
-    """The trainable variables, one after the other, `(parameters,)`."""
+    """The trainable variables, one after the other, `(parameters,)`: one array to step on, not one
+    for each layer."""
     state: Any
     """The others: moving statistics and seeds."""
 
@@ -47,7 +52,8 @@ class State(NamedTuple):
 
     weights: Weights
     average: Weights
-    moments: tuple[Any, Any]
+    optimizer: Any
+    """Its variables."""
     step: Any
 
 
@@ -77,19 +83,20 @@ def fit(
     data = batches.Data.of(
         train, balanced_probabilities(train.corpora, train.labels, train.speakers)
     )
-    weights = weights_of(model)
-    state = State(weights, weights, (jnp.zeros_like(weights.trained),) * 2, jnp.zeros((), "int32"))
-    taught = _stacked([weights_of(teacher) for teacher in teachers])
+    network = _Network(model)
+    best = network.weights()
+    rule = _rule(preset, best)
+    variables = [variable.value for variable in rule.variables]
+    state = State(best, best, variables, jnp.zeros((), "int32"))
     teacher = _Network(teachers[0]) if teachers else None
+    taught = _stacked([_Network(each).weights() for each in teachers])
     judge = _Judge(preset, valid)
     history: list[dict[str, float]] = []
-    best = weights
-    key, epochs = random.key(seed), jnp.float32(preset.schedule.epochs)
+    key = random.key(seed)
     bar = tqdm(range(preset.schedule.epochs), preset.name, unit="epoch", disable=not progress)
     for epoch in bar:
-        finishing = epoch >= preset.schedule.first_finishing
-        run = _epoch(_Frozen(preset), finishing, teacher)
-        state, loss = run(state, data, taught, random.fold_in(key, epoch), epochs)
+        run = _epoch(_Frozen(preset), epoch >= preset.schedule.first_finishing, teacher)
+        state, loss = run(state, data, taught, random.fold_in(key, epoch))
         if not math.isfinite(float(loss)):
             raise TrainingError(f"the loss is {loss} in epoch {epoch + 1}")
         figures = judge(state.average)
@@ -98,10 +105,7 @@ def fit(
             best = state.average
         history.append({"loss": float(loss), **figures})
         bar.set_postfix({name: f"{value:.3f}" for name, value in history[-1].items()})
-    assign(model, best)
-    model.compile(optimizer(preset.schedule), "categorical_crossentropy")
-    # What loads the model wants its optimizer whole, though this one has done nothing.
-    model.optimizer.build(model.trainable_variables)
+    network.assign(best)
     checkpoints.save_best(model)
     checkpoints.save(model, Progress(history, model.get_weights(), int(state.step)))
     return model, history
@@ -111,9 +115,7 @@ class _Frozen:
     """A preset that can be the key of a cache: programs are compiled once for each."""
 
     def __init__(self, preset: Preset) -> None:
-        # The number of epochs is an argument of the programs.
-        known = replace(preset, name="", schedule=replace(preset.schedule, epochs=0))
-        self.preset, self._key = preset, repr(known)
+        self.preset, self._key = preset, repr(replace(preset, name=""))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Frozen) and self._key == other._key
@@ -127,14 +129,33 @@ class _Network:
 
     def __init__(self, model: keras.Model) -> None:
         self.model = model
-        arrays = [jnp.asarray(v.value) for v in self.model.trainable_variables]
-        self._unravel = ravel_pytree(arrays)[1]
+        self._apart = ravel_pytree([v.value for v in model.trainable_variables])[1]
 
     def __call__(self, weights: Weights, x: Any, mask: Any, *, training: bool) -> tuple[Any, Any]:
         """Logits `(batch, classes)` and the new state."""
         return self.model.stateless_call(  # type: ignore[no-any-return]
-            self._unravel(weights.trained), weights.state, [x, mask], training=training
+            self._apart(weights.trained), weights.state, [x, mask], training=training
         )
+
+    def weights(self) -> Weights:
+        """What the model holds."""
+        trained = [variable.value for variable in self.model.trainable_variables]
+        state = [variable.value for variable in self.model.non_trainable_variables]
+        return Weights(ravel_pytree(trained)[0], state)
+
+    def assign(self, weights: Weights) -> None:
+        """Have the model hold these."""
+        values = [*self._apart(weights.trained), *weights.state]
+        variables = [*self.model.trainable_variables, *self.model.non_trainable_variables]
+        for variable, value in zip(variables, values, strict=True):
+            variable.assign(value)
+
+
+def _rule(preset: Preset, weights: Weights) -> keras.optimizers.Optimizer:
+    """`training.fit`'s optimizer, for the one array of trainable weights."""
+    rule = optimizer(preset.schedule)
+    rule.build([keras.Variable(weights.trained)])
+    return rule
 
 
 @cache
@@ -142,102 +163,53 @@ def _network(frozen: _Frozen) -> _Network:
     return _Network(frozen.preset.build())
 
 
-def weights_of(model: keras.Model) -> Weights:
-    """What `model` holds, to be given to `_Network`."""
-    trained = [jnp.asarray(v.value) for v in model.trainable_variables]
-    state = [jnp.asarray(v.value) for v in model.non_trainable_variables]
-    return Weights(ravel_pytree(trained)[0], state)
-
-
-def assign(model: keras.Model, weights: Weights) -> None:
-    """Give `model` these weights."""
-    arrays = [jnp.asarray(v.value) for v in model.trainable_variables]
-    for variable, value in zip(
-        model.trainable_variables, ravel_pytree(arrays)[1](weights.trained), strict=True
-    ):
-        variable.assign(value)
-    for variable, value in zip(model.non_trainable_variables, weights.state, strict=True):
-        variable.assign(value)
-
-
 @cache
 def _epoch(frozen: _Frozen, finishing: bool, teacher: _Network | None) -> Any:
-    """The program of one epoch -> state and mean loss.
-
-    It is given state, data, teachers' weights, a key, and the number of all epochs.
-    """
+    """The program of one epoch: state, data, teachers' weights and key -> state and mean loss."""
     preset, network = frozen.preset, _network(frozen)
     schedule = preset.schedule
     draw = batches.drawing(preset, finishing)
-    rate = _rate(preset)
+    rule = _rule(preset, network.weights())
 
     def target(x: Any, mask: Any, y: Any, taught: Any) -> Any:
         if teacher is None:
-            return y * (1 - schedule.label_smoothing) + schedule.label_smoothing / y.shape[-1]
+            return y
         heard = lax.map(lambda each: teacher(each, x, mask, training=False)[0], taught)
         return jax.nn.softmax(heard.mean(axis=0) / SOFTNESS)
 
-    def step(state: State, key: Any, data: Any, taught: Any, epochs: Any) -> tuple[State, Any]:
+    penalty = loss_of(preset, taught=teacher is not None)
+
+    def step(state: State, key: Any, data: Any, taught: Any) -> tuple[State, Any]:
         x, mask, y = draw(key, data)
         y = target(x, mask, y, taught)
 
         def loss(trained: Any) -> tuple[Any, Any]:
             weights = Weights(trained, state.weights.state)
             logits, others = network(weights, x, mask, training=True)
-            if teacher is not None:
-                logits = logits / SOFTNESS
-            return -jnp.mean(jnp.sum(y * jax.nn.log_softmax(logits), axis=-1)), others
+            return penalty(y, logits), others
 
         (value, others), gradient = jax.value_and_grad(loss, has_aux=True)(state.weights.trained)
-        if teacher is not None:
-            gradient = gradient * SOFTNESS
-        gradient *= jnp.minimum(1, CLIP / (jnp.linalg.norm(gradient) + 1e-12))
-        trained, moments = _adamw(state, gradient, rate(state.step, epochs), schedule.weight_decay)
-        weights = Weights(trained, others)
-        count = state.step + 1
-        decay = jnp.minimum(schedule.ema, (1 + count) / (10 + count))
-        average = jax.tree.map(
-            lambda mean, now: (
-                decay * mean + (1 - decay) * now if jnp.issubdtype(now.dtype, jnp.floating) else now
-            ),
-            state.average,
-            weights,
+        (trained,), variables = rule.stateless_apply(
+            state.optimizer, [gradient], [state.weights.trained]
         )
-        return State(weights, average, moments, count), value
+        weights, count = Weights(trained, others), state.step + 1
+        decay = jnp.minimum(schedule.ema, (1 + count) / (10 + count))
+        average = jax.tree.map(partial(_averaged, decay), state.average, weights)
+        return State(weights, average, variables, count), value
 
     @jax.jit
-    def run(state: State, data: Any, taught: Any, key: Any, epochs: Any) -> tuple[State, Any]:
+    def run(state: State, data: Any, taught: Any, key: Any) -> tuple[State, Any]:
         keys = random.split(key, schedule.steps)
-        state, losses = lax.scan(lambda s, k: step(s, k, data, taught, epochs), state, keys)
+        state, losses = lax.scan(lambda s, k: step(s, k, data, taught), state, keys)
         return state, losses.mean()
 
     return run
 
 
-def _adamw(state: State, gradient: Any, rate: Any, decay: float) -> tuple[Any, tuple[Any, Any]]:
-    """One step of AdamW, as Keras takes it (Loshchilov & Hutter 2019, arXiv:1711.05101)."""
-    count = (state.step + 1).astype("float32")
-    first, second = state.moments
-    first = BETAS[0] * first + (1 - BETAS[0]) * gradient
-    second = BETAS[1] * second + (1 - BETAS[1]) * gradient**2
-    size = rate * jnp.sqrt(1 - BETAS[1] ** count) / (1 - BETAS[0] ** count)
-    trained = state.weights.trained * (1 - rate * decay)
-    return trained - size * first / (jnp.sqrt(second) + EPSILON), (first, second)
-
-
-def _rate(preset: Preset) -> Any:
-    """Learning rate of a step, of so many epochs: a rise, then a cosine."""
-    schedule = preset.schedule
-    peak = schedule.learning_rate
-
-    def rate(step: Any, epochs: Any) -> Any:
-        total = epochs * schedule.steps
-        rise = jnp.maximum(1, jnp.minimum(schedule.warm_up * schedule.steps, total // 2))
-        risen = peak / 100 + (peak - peak / 100) * step / rise
-        share = jnp.clip((step - rise) / jnp.maximum(1, total - rise), 0, 1)
-        return jnp.where(step < rise, risen, peak * 0.5 * (1 + jnp.cos(math.pi * share)))
-
-    return rate
+def _averaged(decay: Any, mean: Any, now: Any) -> Any:
+    """Seeds have no mean."""
+    is_number = jnp.issubdtype(now.dtype, jnp.floating)
+    return decay * mean + (1 - decay) * now if is_number else now
 
 
 class _Judge:

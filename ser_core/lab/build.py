@@ -231,6 +231,10 @@ def fit_classic(
     split: Split, order: Order, classic: Classic, work: Path, progress: bool = True
 ) -> Fitted:
     """Fit a classic design on values of whole windows that are computed once."""
+    if keras.backend.backend() != "tensorflow":
+        raise training.TrainingError(
+            f"{classic.name} is fitted with TensorFlow alone: leave KERAS_BACKEND out"
+        )
     grid = grid_of(classic, order.search) if order.search else None
     clips = classic_training.prepare(classic, split.train, split.valid, order.seed)
     readable = Split(clips.train.utterances, clips.valid.utterances, split.test)

@@ -1,7 +1,7 @@
 """All that a describer knows of utterances, as they are and as they might have been recorded."""
 
 import zlib
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
@@ -51,17 +51,21 @@ def describe(
         waiting.clear()
 
     # Who talks along is the speaker: whatever the split, nobody is heard who should not be.
-    earlier: dict[str, deque[NDArray[np.float32]]] = defaultdict(lambda: deque(maxlen=3))
+    earlier: deque[NDArray[np.float32]] = deque(maxlen=3)
+    whose = ""
     bar = tqdm(utterances, desc="describing", unit="clip", disable=not progress)
     for row, utterance in enumerate(bar):
         signal = voiced(utterance.path, preset.sampling_rate)
         speaker = speaker_key(utterance)
+        if speaker != whose:
+            whose = speaker
+            earlier.clear()
         for variant in range(variants):
-            changed = _varied(signal, preset.sampling_rate, variant, speaker, [*earlier[speaker]])
+            changed = _varied(signal, preset.sampling_rate, variant, speaker, [*earlier])
             waiting.append((variant, row, changed[: preset.samples]))
             if len(waiting) == BATCH:
                 flush()
-        earlier[speaker].append(signal)
+        earlier.append(signal)
     if waiting:
         flush()
     return Described(

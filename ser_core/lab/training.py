@@ -131,12 +131,7 @@ def fit(
         if begin is not None:
             begin(model)
         model.compile(
-            optimizer=optimizer(preset.schedule),
-            loss=taught
-            if teachers
-            else keras.losses.CategoricalCrossentropy(
-                from_logits=True, label_smoothing=preset.schedule.label_smoothing
-            ),
+            optimizer=optimizer(preset.schedule), loss=loss_of(preset, taught=bool(teachers))
         )
     with tqdm(
         total=preset.schedule.epochs,
@@ -147,10 +142,13 @@ def fit(
     ) as judge.bar:
         for finishing in (False, True):
             begun = len(judge.so_far.history)
+            end = preset.schedule.epochs if finishing else preset.schedule.first_finishing
+            if begun >= end:
+                continue  # what was fitted on an accelerator is not even compiled
             model.fit(
                 Batches(*drawn, preset, seed, epoch=begun, finishing=finishing, teachers=teachers),
                 initial_epoch=begun,
-                epochs=preset.schedule.epochs if finishing else preset.schedule.first_finishing,
+                epochs=end,
                 verbose=0,
                 shuffle=False,
                 callbacks=[judge],
@@ -159,12 +157,21 @@ def fit(
     return model, judge.so_far.history
 
 
-@keras.saving.register_keras_serializable(package="ser")  # type: ignore[untyped-decorator]
-def taught(said: Any, logits: Any) -> Any:
+def loss_of(preset: Preset, *, taught: bool) -> keras.losses.Loss:
+    """What is made small: cross-entropy with labels, or with what teachers say."""
+    smoothing = preset.schedule.label_smoothing
+    if taught:
+        return Taught()
+    return keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=smoothing)
+
+
+@keras.saving.register_keras_serializable(package="ser")
+class Taught(keras.losses.Loss):  # type: ignore[misc]
     """Cross-entropy with what teachers say at the temperature `SOFTNESS`."""
-    return SOFTNESS * keras.losses.categorical_crossentropy(
-        said, logits / SOFTNESS, from_logits=True
-    )
+
+    def call(self, said: Any, logits: Any) -> Any:
+        softened = keras.losses.categorical_crossentropy(said, logits / SOFTNESS, from_logits=True)
+        return SOFTNESS * softened
 
 
 def settings_of(preset: Preset, train: Labelled, valid: Labelled, seed: int) -> dict[str, Any]:

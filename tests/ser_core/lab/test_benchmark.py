@@ -16,7 +16,7 @@ from ser_core.lab import benchmark
 from ser_core.lab.benchmark import Training, run, scored, speakers_heard, trainings
 from ser_core.lab.benchmark_command import UnknownSetting, changed
 from ser_core.lab.benchmark_results import Results, held
-from ser_core.lab.build import Order, train_on
+from ser_core.lab.build import NetworksFitted, Order, train_on
 from ser_core.lab.checkpoint import CheckpointError
 from ser_core.lab.corpora import Utterance, read
 from ser_core.lab.evaluation import Outcome
@@ -173,6 +173,16 @@ def test_a_cell_that_another_process_is_at_is_left_to_it(ravdess: Path, tmp_path
     with held(training.folder.with_suffix(".lock")) as mine:
         assert mine
         assert run(training, Results(tmp_path)) == []
+
+
+def test_a_cell_whose_networks_wait_for_tensorflow_is_not_judged_yet(
+    ravdess: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fitted(*_: Any) -> float:
+        raise NetworksFitted(tmp_path)
+
+    monkeypatch.setattr(benchmark, "_trained", fitted)
+    assert run(first_fold(ravdess), Results(tmp_path)) == []
 
 
 def test_a_training_that_fails_is_told_and_the_next_one_begins(

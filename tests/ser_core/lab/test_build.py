@@ -3,11 +3,14 @@
 import json
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 
 from ser_core import Recognizer
 from ser_core.bundle import Bundle, sha256
+from ser_core.cli import main
+from ser_core.lab import build, training
 from ser_core.lab.build import plot_curves, split_of
 from ser_core.lab.corpora import read
 from ser_core.lab.evaluation import hear_all, scores
@@ -116,3 +119,27 @@ def test_only_the_corpora_that_are_named_are_used(trained: Trained) -> None:
     assert {u.corpus for part in (split.train, split.valid, split.test) for u in part} == {"b"}
     with pytest.raises(SplitError, match="no corpus nowhere here; there are a, b"):
         split_of(trained.manifest, ("b", "nowhere"))
+
+
+def test_networks_fitted_on_an_accelerator_wait_for_tensorflow(
+    trained: Trained,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    command = [
+        "train", "--data", str(trained.manifest), "--preset", "residual-cnn",
+        "--epochs", "1", "--clips", "64", "--out", "made",
+    ]  # fmt: skip
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(keras.backend, "backend", lambda: "jax")
+        elsewhere.setattr(build, "_accelerated", lambda: training.fit)
+        assert main(command) == 0
+        assert "--resume and without KERAS_BACKEND goes on" in capsys.readouterr().out
+        assert not Path("made/bundle.json").exists()
+        assert main([*command[:3], "--preset", "ann-193", "--out", "other"]) == 1
+        assert "ann-193 is fitted with TensorFlow alone" in capsys.readouterr().err
+    monkeypatch.setattr(keras.Model, "fit", None)  # nothing is left to fit
+    assert main([*command, "--resume"]) == 0
+    assert Bundle.load(Path("made")).info["preset"] == "residual-cnn"
