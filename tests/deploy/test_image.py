@@ -113,6 +113,11 @@ def test_compose_locks_down_whatever_we_build() -> None:
         assert service["security_opt"] == ["no-new-privileges:true"], name
 
 
+def test_compose_starts_redis_as_its_own_user() -> None:
+    # As root its image's entrypoint calls chown and setuid, which fail without capabilities.
+    assert places.compose()["redis"]["user"] == "999:1000"
+
+
 def test_compose_mounts_files_that_there_are() -> None:
     mounts = [
         volume.partition(":")[0]
