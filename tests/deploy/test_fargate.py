@@ -1,5 +1,6 @@
 """The CloudFormation template: linted, made in moto as far as moto goes, asserted for the rest."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
+from benchmarks.scaling import MEASURED, rate
 from tests.deploy import places
 
 REGION = "eu-central-1"
@@ -209,6 +211,40 @@ def test_tasks_may_finish_before_they_are_killed() -> None:
         for each in places.resource("LoadBalancer")["LoadBalancerAttributes"]
     }
     assert int(attributes["idle_timeout.timeout_seconds"]) < gunicorn_config.keepalive
+
+
+@pytest.mark.parametrize(
+    ("parameter", "taken", "refused"),
+    [
+        (
+            "ClientCidr",
+            ("0.0.0.0/0", "10.0.0.0/8", "192.168.249.255/32", "203.0.113.0/24"),
+            ("999.0.0.0/99", "256.0.0.0/8", "10.0.0.0/33", "10.0.0.0", "10.0.0/8", "office"),
+        ),
+        (
+            "RateLimit",
+            ("", "60/minute", "10/second;1000/day"),
+            ("60", "0/minute", "60/fortnight", "60/minute;", "often"),
+        ),
+    ],
+)
+def test_a_parameter_takes_what_can_be_used_and_nothing_else(
+    parameter: str, taken: tuple[str, ...], refused: tuple[str, ...]
+) -> None:
+    pattern = places.template()["Parameters"][parameter]["AllowedPattern"]
+    # CloudFormation holds the whole value against it.
+    assert [each for each in taken if not re.fullmatch(pattern, each)] == []
+    assert [each for each in refused if re.fullmatch(pattern, each)] == []
+
+
+def test_scaling_plans_with_what_was_measured() -> None:
+    per_second, _ = rate(MEASURED, clients=8)
+    parameters, workers = places.template()["Parameters"], places.template()["Mappings"]["Workers"]
+    planned = 0.6 * 60 * per_second
+    assert 0.95 * planned < parameters["RequestsPerTarget"]["Default"] <= planned
+    # It was measured with one CPU and app.json's processes.
+    assert parameters["Cpu"]["Default"] == "1024"
+    assert workers["1024"]["Count"] == places.app_json()["env"]["SER_WORKERS"]["value"]
 
 
 FARGATE = {
