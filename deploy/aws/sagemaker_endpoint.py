@@ -33,12 +33,13 @@ class DeployError(RuntimeError):
 def deploy(client: Any, given: argparse.Namespace) -> str:
     """Make the endpoint, or bring a new version to the one that there is; returns its name."""
     version = f"{given.name}-{datetime.now(UTC).strftime(STAMP)}"
+    exists = _current(client, given.name) is not None
     container = {"Image": given.image, "Environment": _environment(given)}
     if given.bundle:
         container["ModelDataUrl"] = given.bundle
     client.create_model(ModelName=version, ExecutionRoleArn=given.role, PrimaryContainer=container)
     try:
-        _bring_into_service(client, given, version)
+        _bring_into_service(client, given, version, exists=exists)
     except ClientError:
         client.delete_model(ModelName=version)
         raise
@@ -47,7 +48,9 @@ def deploy(client: Any, given: argparse.Namespace) -> str:
     return version
 
 
-def _bring_into_service(client: Any, given: argparse.Namespace, version: str) -> None:
+def _bring_into_service(
+    client: Any, given: argparse.Namespace, version: str, *, exists: bool
+) -> None:
     client.create_endpoint_config(
         EndpointConfigName=version,
         ProductionVariants=[
@@ -60,10 +63,10 @@ def _bring_into_service(client: Any, given: argparse.Namespace, version: str) ->
         ],
     )
     try:
-        if _current(client, given.name) is None:
-            client.create_endpoint(EndpointName=given.name, EndpointConfigName=version)
-        else:
+        if exists:
             client.update_endpoint(EndpointName=given.name, EndpointConfigName=version)
+        else:
+            client.create_endpoint(EndpointName=given.name, EndpointConfigName=version)
     except ClientError:
         client.delete_endpoint_config(EndpointConfigName=version)
         raise
@@ -89,7 +92,7 @@ def rollback(client: Any, given: argparse.Namespace) -> str:
 def delete(client: Any, given: argparse.Namespace) -> str:
     """Delete the endpoint and all its versions; what is gone already is no error."""
     versions = _versions(client, given.name)
-    exists = _current(client, given.name) is not None
+    exists = _described(client, given.name) is not None
     if not exists and not versions:
         raise DeployError(f"there is no endpoint {given.name}")
     if exists:
@@ -128,14 +131,29 @@ def _versions(client: Any, name: str) -> list[str]:
     return sorted(each for each in names if re.fullmatch(rf"{re.escape(name)}-\d{{20}}", each))
 
 
-def _current(client: Any, name: str) -> str | None:
-    """The configuration that the endpoint serves; None where there is no such endpoint."""
+def _described(client: Any, name: str) -> dict[str, Any] | None:
+    """What AWS says of the endpoint; None where there is no such endpoint."""
     try:
-        described = client.describe_endpoint(EndpointName=name)
+        described: dict[str, Any] = client.describe_endpoint(EndpointName=name)
     except ClientError as e:
         if "could not find" in str(e).lower():
             return None
         raise
+    return described
+
+
+def _current(client: Any, name: str) -> str | None:
+    """The configuration that the endpoint serves; None where there is no such endpoint.
+
+    Raises:
+        DeployError: it serves none, as it failed, and AWS lets it be deleted and nothing else.
+    """
+    described = _described(client, name)
+    if described is None:
+        return None
+    if described["EndpointStatus"] == "Failed":
+        reason = described.get("FailureReason", "AWS gives no reason")
+        raise DeployError(f"{name} has failed and can only be deleted: delete {name}; {reason}")
     config: str = described["EndpointConfigName"]
     return config
 
@@ -145,8 +163,8 @@ def _wait(client: Any, name: str, version: str) -> None:
     try:
         client.get_waiter("endpoint_in_service").wait(EndpointName=name)
     except WaiterError as e:
-        reason = client.describe_endpoint(EndpointName=name).get("FailureReason", str(e))
-        raise DeployError(f"{version} does not get into service: {reason}") from e
+        _current(client, name)  # tells of a failure as AWS does
+        raise DeployError(f"{version} is not in service yet: {e}") from e
     if (serves := _current(client, name)) != version:
         raise DeployError(f"{version} did not get healthy; {name} still serves {serves}")
 

@@ -7,14 +7,18 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import WaiterError
 from moto import mock_aws
+from moto.sagemaker.models import sagemaker_backends
 
 from tests.deploy import places
 
 REGION = "eu-central-1"
-IMAGE = f"123456789012.dkr.ecr.{REGION}.amazonaws.com/ser-service"
-ROLE = "arn:aws:iam::123456789012:role/sagemaker"
-DEPLOY = ("deploy", "emotions", "--role", ROLE, "--no-wait")
+ACCOUNT = "123456789012"
+IMAGE = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/ser-service"
+ROLE = f"arn:aws:iam::{ACCOUNT}:role/sagemaker"
+WAIT = ("deploy", "emotions", "--role", ROLE)
+DEPLOY = (*WAIT, "--no-wait")
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +115,71 @@ def test_what_aws_refuses_leaves_nothing_behind(
     assert "ml.nothing.large" in capsys.readouterr().err
     assert client.list_models()["Models"] == []
     assert client.list_endpoint_configs()["EndpointConfigs"] == []
+
+
+def fails() -> None:
+    """The endpoint's container never answered `/ping`."""
+    endpoint = sagemaker_backends[ACCOUNT][REGION].endpoints["emotions"]
+    endpoint.endpoint_status, endpoint.failure_reason = "Failed", "The container did not pass"
+
+
+def test_a_deployment_waits_until_it_is_served(
+    script: ModuleType, client: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert script.main([*WAIT, "--image", f"{IMAGE}:1"]) == 0
+    told = capsys.readouterr()
+    assert f"waiting for {told.out.strip()}; this takes minutes" in told.err
+
+
+def test_a_version_that_does_not_get_healthy_leaves_the_one_before_and_says_so(
+    script: ModuleType, client: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert script.main([*DEPLOY, "--image", f"{IMAGE}:1"]) == 0
+    before = capsys.readouterr().out.strip()
+    client.update_endpoint = lambda **_: None  # AWS tries it, and goes back by itself
+    assert script.main([*WAIT, "--image", f"{IMAGE}:2"]) == 1
+    assert f"did not get healthy; emotions still serves {before}" in capsys.readouterr().err
+    assert served(client)["Image"] == f"{IMAGE}:1"
+
+
+def test_a_first_version_that_does_not_get_healthy_says_why_and_what_to_do(
+    script: ModuleType, client: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    create = client.create_endpoint
+    client.create_endpoint = lambda **names: (create(**names), fails())
+    assert script.main([*WAIT, "--image", f"{IMAGE}:1"]) == 1
+    told = capsys.readouterr().err
+    assert "delete emotions" in told
+    assert "The container did not pass" in told
+
+
+def test_waiting_ends_at_last(
+    script: ModuleType, client: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Waiter:
+        def wait(self, **_: str) -> None:
+            raise WaiterError("EndpointInService", "Max attempts exceeded", {})
+
+    client.get_waiter = lambda _: Waiter()
+    assert script.main([*WAIT, "--image", f"{IMAGE}:1"]) == 1
+    assert "not in service yet: Waiter EndpointInService failed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [(*DEPLOY, "--image", f"{IMAGE}:2"), ("rollback", "emotions")])
+def test_an_endpoint_that_failed_can_only_be_deleted(
+    script: ModuleType,
+    client: Any,
+    command: tuple[str, ...],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert script.main([*DEPLOY, "--image", f"{IMAGE}:1"]) == 0
+    fails()
+    assert script.main(command) == 1
+    assert "emotions has failed and can only be deleted: delete emotions" in capsys.readouterr().err
+    assert len(client.list_models()["Models"]) == 1
+    assert script.main(["delete", "emotions"]) == 0
+    assert script.main([*DEPLOY, "--image", f"{IMAGE}:2"]) == 0
+    assert served(client)["Image"] == f"{IMAGE}:2"
 
 
 def test_deleting_leaves_nothing_and_touches_no_other_endpoint(
