@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from api import gunicorn_config
+from benchmarks.scaling import MEASURED
 from tests.deploy import places
 
 VERSIONS = ("1.30", "1.37")
@@ -96,6 +97,21 @@ def test_a_pod_may_finish_its_answers_before_it_is_killed() -> None:
     (_, pause) = container()["lifecycle"]["preStop"]["exec"]["command"]
     needed = int(pause) + gunicorn_config.graceful_timeout
     assert pod()["terminationGracePeriodSeconds"] > needed
+
+
+def test_a_pod_is_what_was_measured_and_asks_for_what_that_held() -> None:
+    measured = json.loads(MEASURED.read_text("utf-8"))["memory"]
+    resources = container()["resources"]
+    megabytes = {
+        name: int(each["memory"].removesuffix("Mi")) * 2**20 / 1e6
+        for name, each in resources.items()
+    }
+    assert megabytes["limits"] == pytest.approx(measured["limit_mb"], rel=1e-3)
+    assert measured["processes_mb"] < megabytes["requests"] < 1.25 * measured["processes_mb"]
+    assert resources["limits"]["cpu"] == "1"
+    told = {each["name"]: each.get("value") for each in container()["env"]}
+    for name in ("SER_WORKERS", "SER_MAX_BUFFERED_BYTES"):
+        assert told[name] == places.app_json()["env"][name]["value"]
 
 
 def test_the_autoscaler_scales_the_deployment_and_alone_says_how_many() -> None:
