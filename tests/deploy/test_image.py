@@ -72,7 +72,15 @@ def test_one_version_is_everywhere() -> None:
     assert image["newTag"] == __version__
     client = tomllib.loads((places.ROOT / "client" / "pyproject.toml").read_text("utf-8"))
     assert client["project"]["version"] == __version__
-    assert f"ser-service:{__version__}" in places.template()["Parameters"]["Image"]["Description"]
+    named = [
+        image
+        for folder in ("deploy", "docs")
+        for path in (places.ROOT / folder).rglob("*")
+        if path.suffix in {".md", ".yaml", ".yml"}
+        for image in re.findall(r"ser-service:\d+\.\d+\.\d+", path.read_text("utf-8"))
+    ]
+    assert len(named) >= 6
+    assert set(named) == {f"ser-service:{__version__}"}
 
 
 @pytest.mark.parametrize(
