@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tensorflow.lite.python.convert_phase import ConverterError
 
 # Registers the layers that a saved model is made of.
-from ser_core.lab import presets, relative  # noqa: F401
+from ser_core.lab import operations, presets, relative  # noqa: F401
 
 
 class ExportError(RuntimeError):
@@ -76,6 +76,26 @@ def converted(converter: Any) -> bytes:
         missing = sorted(set(re.findall(r"'(tfl?\.\w+)' op", str(e))))
         what = ", ".join(missing) or str(e).strip().splitlines()[0]
         raise ExportError(f"LiteRT cannot run this model: {what}. --to h5 can hold it.") from e
+
+
+def rebuilt(model: keras.Model, change: Callable[[dict[str, Any]], bool]) -> keras.Model:
+    """The same model and numbers with another configuration, or `model` where nothing changes.
+
+    `change` is shown every dictionary in the configuration, may change it, and says whether it did.
+    """
+    config = keras.saving.serialize_keras_object(model)
+
+    def changed(part: Any) -> int:
+        inside = part.values() if isinstance(part, dict) else part
+        if not isinstance(part, dict | list | tuple):
+            return 0
+        return (isinstance(part, dict) and change(part)) + sum(changed(each) for each in inside)
+
+    if not changed(config):
+        return model
+    copy = keras.saving.deserialize_keras_object(config)
+    copy.set_weights(model.get_weights())
+    return copy
 
 
 def _unboxed(symbol: Any) -> tuple[int, ...]:

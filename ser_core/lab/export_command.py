@@ -20,6 +20,7 @@ from ser_core.lab.corpora import CorpusError, Utterance, read
 from ser_core.lab.dataset import voiced
 from ser_core.lab.evaluation import log_skipped, speaker_key
 from ser_core.lab.export import ExportError, export_litert, load_keras
+from ser_core.lab.export_h5 import export_h5
 from ser_core.lab.export_int8 import Parts, Windows, cut, export_int8
 from ser_core.lab.export_onnx import export_onnx
 from ser_core.lab.exported import Comparison, Int8Runtime, OnnxRuntime, compare, listen
@@ -164,9 +165,7 @@ def _write(
         export_onnx(model, path)
         return {}, OnnxRuntime(path)
     if target == "h5":
-        # Keras warns that the format is an old one, which is why it was asked for.
-        logging.getLogger("absl").setLevel(logging.ERROR)
-        model.save(path)
+        export_h5(model, path)
         return {}, TensorFlow(path)
     parts = cut(model)
     windows = recordings.windows(bundle.sampling_rate, model.inputs[0].shape[1])

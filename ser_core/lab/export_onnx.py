@@ -10,7 +10,7 @@ import onnx
 import tensorflow as tf
 import tf2onnx
 
-from ser_core.lab.export import ExportError, endpoint, signature
+from ser_core.lab.export import ExportError, endpoint, rebuilt, signature
 
 OPSET = 17
 """Old enough for runtimes of 2022, and new enough for every operation here."""
@@ -46,24 +46,14 @@ def export_onnx(model: keras.Model, path: Path) -> None:
 
 def without_fft(model: keras.Model) -> keras.Model:
     """The same model with the same numbers, every FFT done by products with cosines and sines."""
-    config = keras.saving.serialize_keras_object(model)
-    if not _switch(config):
-        return model
-    copy = keras.saving.deserialize_keras_object(config)
-    copy.set_weights(model.get_weights())
-    return copy
+    return rebuilt(model, _by_products)
 
 
-def _switch(config: Any) -> int:
-    """Set `method` to "dft" in every layer's configuration that has it; how many were there?"""
-    if isinstance(config, list | tuple):
-        return sum(_switch(each) for each in config)
-    if not isinstance(config, dict):
-        return 0
-    found = config.get("method") == "fft"
+def _by_products(settings: dict[str, Any]) -> bool:
+    found = settings.get("method") == "fft"
     if found:
-        config["method"] = "dft"
-    return found + sum(_switch(each) for each in config.values())
+        settings["method"] = "dft"
+    return found
 
 
 def _erfc(context: Any, node: Any, name: str, _: Any) -> None:
