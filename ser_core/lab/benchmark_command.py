@@ -80,10 +80,11 @@ def main(options: argparse.Namespace) -> int:
     if not options.table:
         failed = _run(options, results)
     rows = results.rows()
-    text = benchmark_table.markdown(rows)
+    if rows:
+        _write_tables(results)
     if options.into:
-        benchmark_table.insert(options.into, text)
-    print(text, end="")
+        benchmark_table.insert(options.into, rows)
+    print(benchmark_table.markdown(rows), end="")
     return 1 if failed else 0
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 import statistics
 from collections import defaultdict
 from collections.abc import Sequence
@@ -11,8 +12,8 @@ from pathlib import Path
 from ser_core.lab.benchmark_results import ResultsError, Row
 from ser_core.lab.protocols import PROTOCOLS
 
-BEGIN, END = "<!-- benchmark -->", "<!-- /benchmark -->"
-"""Between these lines of a document stand the tables."""
+BEGIN, END = re.compile(r"<!-- benchmark(?:: (.+))? -->\n"), "<!-- /benchmark -->"
+"""Between these lines of a document stand the tables, or one of the protocols that it names."""
 
 COLUMNS = [
     "protocol", "speakers_heard_in_training", "preset", "references", "uar", "uar_deviation",
@@ -84,6 +85,23 @@ def markdown(rows: Sequence[Row]) -> str:
     return "\n\n".join([_overview(found), _details(found), _legend(found)]) + "\n"
 
 
+def summary(rows: Sequence[Row], protocols: Sequence[str]) -> str:
+    """UAR and accuracy by preset under these protocols, without references, and what each takes."""
+    by_preset: dict[str, dict[str, Line]] = defaultdict(dict)
+    for line in lines(rows):
+        if line.one.protocol in protocols and not line.one.references:
+            by_preset[line.one.preset][line.one.protocol] = line
+    table = [["UAR / accuracy", *protocols, "parameters", "MB", "ms for 3 s"]]
+    for preset, found in by_preset.items():
+        one = [*found.values()][-1].one
+        table.append([
+            f"`{preset}`", *(_both(found.get(name)) for name in protocols),
+            f"{one.parameters:,}", f"{one.bytes / 1e6:.2f}",
+            f"{min(_least(line) for line in found.values()):.1f}",
+        ])  # fmt: skip
+    return _table(table) + "\n"
+
+
 def to_csv(rows: Sequence[Row]) -> str:
     """All figures, a row for each protocol, preset and count of references."""
     text = io.StringIO()
@@ -101,21 +119,25 @@ def to_csv(rows: Sequence[Row]) -> str:
     return text.getvalue()
 
 
-def insert(document: Path, text: str) -> None:
-    """Put `text` between the markers of a document.
+def insert(document: Path, rows: Sequence[Row]) -> None:
+    """Put the tables between the markers of a document: `<!-- benchmark -->` and its end.
+
+    `<!-- benchmark: PROTOCOL PROTOCOL -->` is for one small table of these, without references.
 
     Raises:
         ResultsError: it cannot be read or written, or has no markers.
     """
     try:
         content = document.read_text(encoding="utf-8")
-        before, begin, rest = content.partition(BEGIN)
-        _, end, after = rest.partition(END)
-        if not (begin and end):
+        begin = BEGIN.search(content)
+        end = content.find(END, begin.end() if begin else 0)
+        if begin is None or end < 0:
             raise ResultsError(
-                f"{document} has no lines {BEGIN} and {END} to put the table between"
+                f"{document} has no lines <!-- benchmark --> and {END} to put the table between"
             )
-        write(document, f"{before}{BEGIN}\n{text}{END}{after}")
+        named = (begin[1] or "").split()
+        text = summary(rows, named) if named else markdown(rows)
+        write(document, f"{content[: begin.end()]}{text}{content[end:]}")
     except OSError as e:
         raise ResultsError(f"{document}: {e.strerror}") from e
 
@@ -142,7 +164,7 @@ def _overview(found: Sequence[Line]) -> str:
 def _details(found: Sequence[Line]) -> str:
     table = [[
         "protocol", "speakers heard in training", "preset", "references", "UAR", "accuracy", "ECE",
-        "folds", "seeds", "n", "parameters", "MB", "ms for 3 s", "epochs",
+        "folds", "seeds", "n", "parameters", "MB", "ms for 3 s", "epochs, at most",
     ]]  # fmt: skip
     for line in found:
         one = line.one
@@ -177,6 +199,10 @@ def _spread(line: Line | None, name: str) -> str:
     partly = "" if line.folds == line.one.folds else f" ({line.folds} of {line.one.folds} folds)"
     spread = "" if deviation is None else f" ± {_point(deviation)}"
     return f"{_point(line.mean(name))}{spread}{partly}"
+
+
+def _both(line: Line | None) -> str:
+    return "" if line is None else f"{_spread(line, 'uar')} / {_point(line.mean('accuracy'))}"
 
 
 def _point(value: float) -> str:

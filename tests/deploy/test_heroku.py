@@ -1,12 +1,20 @@
-"""Heroku's files, and a dyno's ways: its port, its stop."""
+"""Heroku's files, and a dyno's ways: its port, its stop, its Redis."""
 
 import http.client
+import re
+import shutil
 import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psutil
+import pytest
 
 from tests.api.live import PATIENCE, serve
 from tests.deploy import places
@@ -70,3 +78,57 @@ def test_a_dyno_that_stops_loses_no_answer(tmp_path: Path) -> None:
             connection.close()
         assert server.process.wait(PATIENCE) == 0
     assert [status for status, _ in answers] == [200] * 2, answers
+
+
+@contextmanager
+def redis_of_heroku(folder: Path) -> Iterator[str]:
+    """Redis by TLS alone, with a certificate that it signed itself; its address."""
+    program, openssl = shutil.which("redis-server"), shutil.which("openssl")
+    if not (program and openssl):
+        pytest.skip("NO redis-server or no openssl: a Redis like Heroku's is not tested")
+    key, certificate = folder / "key.pem", folder / "certificate.pem"
+    subprocess.run(
+        [
+            *(openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=redis"),
+            *("-keyout", key, "-out", certificate),
+        ],
+        capture_output=True,
+        check=True,
+    )
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    process = subprocess.Popen(
+        [
+            *(program, "--port", "0", "--tls-port", str(port), "--bind", "127.0.0.1", "--save", ""),
+            *("--tls-cert-file", certificate, "--tls-key-file", key, "--tls-auth-clients", "no"),
+        ],
+        cwd=folder,
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port), 1).close()
+                break
+            except OSError:
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+        yield f"rediss://127.0.0.1:{port}"
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_heroku_redis_counts_for_all_processes_with_what_the_page_adds_to_its_address(
+    tmp_path: Path,
+) -> None:
+    page = (places.ROOT / "docs" / "deploy-heroku.md").read_text("utf-8")
+    (added,) = re.findall(r"config:get REDIS_URL\)(\S+)\"", page)
+    recording = encode(voice(0.5))
+    with redis_of_heroku(tmp_path) as url:
+        told = config() | {"SER_RATE_LIMIT": "6/hour", "SER_REDIS_URL": url + added}
+        with serve(tmp_path, **told) as server:
+            answers = [server.post("/predict", recording, "audio/wav") for _ in range(12)]
+    assert [answer.status for answer in answers] == [200] * 6 + [429] * 6

@@ -85,10 +85,26 @@ def test_without_cells_it_says_so() -> None:
     assert markdown([]) == "No cell is finished.\n"
 
 
+def test_a_document_may_ask_for_a_small_table_of_some_protocols(tmp_path: Path) -> None:
+    document = tmp_path / "page.md"
+    begin, end = "<!-- benchmark: ravdess-random ravdess-5x4 -->\n", "<!-- /benchmark -->\n"
+    document.write_text(f"Before\n{begin}old\n{end}")
+    insert(document, [OUT, *FOLDS, RANDOM])
+    one = RANDOM
+    assert document.read_text() == (
+        f"Before\n{begin}"
+        "| UAR / accuracy | ravdess-random | ravdess-5x4 | parameters | MB | ms for 3 s |\n"
+        "|---|---|---|---|---|---|\n"
+        f"| `plain` | .910 / {one.accuracy:.3f}".replace("/ 0.", "/ .")
+        + f" | .600 ± .158 / {FOLDS[0].accuracy:.3f}".replace("/ 0.", "/ .")
+        + f" | {one.parameters:,} | {one.bytes / 1e6:.2f} | {one.milliseconds:.1f} |\n{end}"
+    )
+
+
 @pytest.mark.parametrize("text", ["nothing", "<!-- benchmark -->", "<!-- /benchmark -->"])
 def test_a_document_without_markers_is_refused_and_left_alone(tmp_path: Path, text: str) -> None:
     document = tmp_path / "page.md"
     document.write_text(text)
     with pytest.raises(ResultsError, match="<!-- benchmark --> and <!-- /benchmark -->"):
-        insert(document, "table\n")
+        insert(document, [RANDOM])
     assert document.read_text() == text
