@@ -169,7 +169,7 @@ def machine() -> str:
         named = (line for line in info.read_text().splitlines() if line.startswith("model name"))
         cpu = next(named, cpu).rpartition(":")[2].strip()
     busy = os.getloadavg()[0]
-    quiet = "" if busy < 0.3 * (os.cpu_count() or 1) else " - NOT QUIET, so no figures to quote"
+    quiet = "" if busy < 0.3 * (os.cpu_count() or 1) else " (busy: quote that too)"
     python = platform.python_version()
     return f"{cpu}, {os.cpu_count()} CPUs, Python {python}, load average {busy:.1f}{quiet}"
 
