@@ -34,8 +34,12 @@ class Job:
     arrival: Arrival
     refusal: str | None
     heavy: bool
+    deadline: float
+    """When it is to be answered."""
     came: float = field(default_factory=time.monotonic)
+    """When it was there as a whole."""
     started: float | None = None
+    """When a thread took it."""
 
 
 @dataclass(eq=False)

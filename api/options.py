@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from flask import current_app, request
 
 from api.models import current_models
+from api.overload import check_deadline
 from api.problems import Problem, of_audio
 from api.upload import references
 from ser_core.audio import AudioError, Limits
@@ -60,6 +61,7 @@ def read_options() -> Options:
         max_seconds=settings.max_seconds,
         max_channels=settings.max_channels,
         max_sampling_rate=settings.max_sampling_rate,
+        check=check_deadline,
     )
     recognizer = _parameter("model", current_models().get) or current_models().get(None)
     timeline = _parameter("timeline", partial(_flag, "timeline")) or False

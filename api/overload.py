@@ -32,7 +32,7 @@ RETRY_AFTER = {"Retry-After": "1"}
 _DETAILS = {
     "overloaded": "The service has as many requests as it can take; try again in a moment.",
     "body-timeout": "The request did not come in as a whole in the time that there is for it.",
-    "deadline": "Judging the recording took longer than a request may take.",
+    "deadline": "The recording was not judged in the time that a request may take.",
 }
 
 

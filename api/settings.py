@@ -150,7 +150,7 @@ class Settings:
     body_timeout: float = _setting("SER_BODY_TIMEOUT", _seconds, 120.0)
     """Seconds in which a request has to come in as a whole."""
     request_timeout: float = _setting("SER_REQUEST_TIMEOUT", _seconds, 30.0)
-    """Seconds that a request may be decoded and judged."""
+    """Seconds in which a request is to be answered once it has come in as a whole."""
     hang_timeout: float = _setting("SER_HANG_TIMEOUT", _seconds, 10.0)
     """Seconds beyond SER_REQUEST_TIMEOUT after which the worker of a request is replaced."""
     runtime_threads: int = _setting("SER_RUNTIME_THREADS", _whole(1, 256), 1)

@@ -148,7 +148,8 @@ class Worker(Door):
             conn.parser = get_parser(self.cfg, conn.sock, conn.client)
         conn.parser.unreader = arrival
         conn.initialized = conn.data_ready = True
-        job = Job(conn, arrival, refusal, heavy)
+        deadline = time.monotonic() + self._settings.request_timeout
+        job = Job(conn, arrival, refusal, heavy, deadline)
         self._jobs.add(job)
         self._count(+heavy)
         done = (self.tpool if heavy else self._light).submit(self._serve, job)
@@ -162,9 +163,10 @@ class Worker(Door):
     def _serve(self, job: Job) -> bool:
         """In a thread: parse and answer; whether the connection stays open."""
         job.started = time.monotonic()
-        overload.REFUSAL.set(job.refusal)
+        too_late = job.heavy and job.started > job.deadline
+        overload.REFUSAL.set("deadline" if too_late else job.refusal)
         overload.WAITED.set(job.started - job.came)
-        overload.DEADLINE.set(job.started + self._settings.request_timeout)
+        overload.DEADLINE.set(job.deadline)
         return bool(self.handle(job.conn))
 
     def handle_request(self, req: Any, conn: Any) -> Any:
@@ -374,8 +376,11 @@ class Worker(Door):
 
     def _watch(self, now: float) -> None:
         """Replace this process once a thread hangs, which nothing else can end."""
-        limit = self._settings.request_timeout + self._settings.hang_timeout
-        hanging = {job for job in self._jobs if job.started and now - job.started > limit}
+        limit = now - self._settings.hang_timeout
+        # Who only waited for a thread has from then on to say that it is too late.
+        hanging = {
+            job for job in self._jobs if job.started and max(job.started, job.deadline) < limit
+        }
         if not hanging:
             return
         if self._rescue_since is None:

@@ -53,6 +53,7 @@ __all__ = [
     "is_silent",
     "load",
     "rereadable",
+    "unchecked",
 ]
 
 SAMPLING_RATE = 16_000
@@ -73,14 +74,20 @@ Signal = NDArray[np.float32]
 Source = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
 
 
+def unchecked() -> None:
+    """Nothing ends the work before it is done."""
+
+
 @dataclass(frozen=True)
 class Limits:
-    """What one recording may cost: seconds, channels, and Hz."""
+    """What one recording may cost: seconds, channels, Hz, and time."""
 
     max_seconds: float = 600.0
     min_seconds: float = 0.1
     max_channels: int = 8
     max_sampling_rate: int = 192_000
+    check: Callable[[], None] = unchecked
+    """Called before each window is judged; what it raises ends the work."""
 
 
 DEFAULT_LIMITS = Limits()

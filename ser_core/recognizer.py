@@ -187,10 +187,10 @@ class Recognizer:
             if sampling_rate is None:
                 raise TypeError("a signal needs its sampling_rate")
             signal = audio.as_signal(recording, sampling_rate, rate, limits, split=split)
-            return Tape.of_signal(signal, rate)
+            return Tape.of_signal(signal, rate, limits.check)
         source = audio.rereadable(recording)
         decode = audio.decode_channels if split else audio.decode_blocks
-        return Tape(lambda: decode(source, rate, limits), rate)
+        return Tape(lambda: decode(source, rate, limits), rate, limits.check)
 
     def _hear(
         self,

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import numpy as np
 
 from ser_core.activity import Survey
-from ser_core.audio import BLOCK, NotAudio, Signal
+from ser_core.audio import BLOCK, NotAudio, Signal, unchecked
 
 KEPT = 2**20
 """Samples, of all channels together, up to which a recording is kept in memory: 65 s at 16 kHz."""
@@ -19,8 +19,14 @@ KEPT = 2**20
 class Tape:
     """The blocks of one recording, `(samples,)` or `(samples, channels)`, surveyed."""
 
-    def __init__(self, blocks: Callable[[], Iterable[Signal]], sampling_rate: int) -> None:
+    def __init__(
+        self,
+        blocks: Callable[[], Iterable[Signal]],
+        sampling_rate: int,
+        check: Callable[[], None] = unchecked,
+    ) -> None:
         self._blocks = blocks
+        self._check = check
         self._decode_seconds = 0.0
         self._kept: list[Signal] | None = []
         self.surveys: list[Survey] = []
@@ -39,20 +45,25 @@ class Tape:
                 self._kept = None
 
     @classmethod
-    def of_signal(cls, signal: Signal, sampling_rate: int) -> "Tape":
+    def of_signal(
+        cls, signal: Signal, sampling_rate: int, check: Callable[[], None] = unchecked
+    ) -> "Tape":
         """Of samples that are in memory anyway."""
         starts = range(0, len(signal), BLOCK)
-        return cls(lambda: (signal[start : start + BLOCK] for start in starts), sampling_rate)
+        return cls(
+            lambda: (signal[start : start + BLOCK] for start in starts), sampling_rate, check
+        )
 
     def cut(self, spans: Sequence[tuple[int, int]], channel: int = 0) -> Iterator[Signal]:
         """The samples of each span `(start, stop)`, of one channel, as they pass.
 
         The spans must be in the order of their starts. What is yielded is read-only to the caller.
-        Raises `AudioError`.
+        Raises `AudioError`, and what `check` raises, which is called before each.
         """
         blocks = iter(self._decoded() if self._kept is None else self._kept)
         held, offset = np.empty(0, np.float32), 0
         for start, stop in spans:
+            self._check()
             while offset + len(held) < stop:
                 block = next(blocks, None)
                 if block is None:

@@ -58,10 +58,10 @@ NORM = {"mean": [0.1, 0.5], "spread": [0.1, 0.2]}
 
 
 class Pool(runtime.Pool):
-    """Lends one network as if it was a runtime."""
+    """Lends networks as if they were runtimes."""
 
-    def __init__(self, network: Network) -> None:
-        self._fill([network])
+    def __init__(self, *networks: Network) -> None:
+        self._fill(networks)
 
 
 def listener(network: Listener | None = None, norm: Any = NORM) -> Recognizer:

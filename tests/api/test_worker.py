@@ -320,6 +320,46 @@ def test_a_request_that_takes_too_long_is_ended_between_two_blocks(tmp_path: Pat
         assert server.post("/predict", WAV, "audio/wav").status == 200
 
 
+def test_marked_parts_that_take_too_long_are_ended_between_two_of_them(tmp_path: Path) -> None:
+    parts = json.dumps([{"start": 0, "end": 0.5}] * 200)
+    body, content_type = form(("file", "a.wav", WAV), segments=parts)
+    with (
+        serve(
+            tmp_path,
+            SLOW,
+            SLOW_SECONDS="0.1",
+            SER_WORKERS="1",
+            SER_REQUEST_TIMEOUT="1",
+            SER_HANG_TIMEOUT="1",
+        ) as server,
+        ThreadPoolExecutor(2) as clients,
+    ):
+        (before,) = server.workers
+        posts = [clients.submit(server.post, "/predict", body, content_type) for _ in range(2)]
+        for answer in [post.result() for post in posts]:
+            assert (answer.status, answer.json["type"]) == (503, "/problems/deadline")
+        # Nothing hung.
+        assert server.workers == [before]
+
+
+def test_the_time_that_a_request_waits_for_a_thread_counts(tmp_path: Path) -> None:
+    with (
+        full(tmp_path, SER_MAX_IN_FLIGHT="3", SER_REQUEST_TIMEOUT="1") as (server, working),
+        connect(server, whole()) as waiting,
+        connect(server, whole()) as behind,
+    ):
+        (before,) = server.workers
+        time.sleep(1.5)
+        (tmp_path / "wait").unlink()
+        assert receive(working).status == 200  # a window that is begun is judged
+        for late in (waiting, behind):
+            answer = receive(late)
+            assert (answer.status, answer.json["type"]) == (503, "/problems/deadline")
+            assert answer.headers["Retry-After"] == "1"
+        assert server.workers == [before]
+        assert b"ser_audio_seconds_total 1.0\n" in server.get("/metrics").body
+
+
 @pytest.mark.parametrize("with_lock", ["", "1"], ids=["lock released", "lock held"])
 def test_a_worker_whose_thread_hangs_is_replaced(tmp_path: Path, with_lock: str) -> None:
     hang = tmp_path / "hang"

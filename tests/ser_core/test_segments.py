@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from ser_core.audio import Silent, TooLong
-from ser_core.recognizer import Prediction, Span
+from ser_core.audio import Limits, Silent, TooLong
+from ser_core.recognizer import Prediction, Recognizer, Span
 from tests.api import fakes
 from tests.api.fakes import PROBABILITIES
 from tests.sounds import encode, silence, tone, voice
@@ -60,6 +60,22 @@ def test_parts_past_the_end_and_too_short_ones_have_no_emotion() -> None:
     spans = [Span(1.0, 99.0), Span(50.0, 60.0), Span(0.5, 0.55)]
     prediction = fakes.recognizer().predict(voice(3.0), 16_000, spans=spans)
     assert [segment.emotion for segment in prediction.segments] == ["happy", None, None]
+
+
+@pytest.mark.parametrize("interpreters", [1, 2])
+def test_the_work_can_be_ended_before_any_window(interpreters: int) -> None:
+    calls: list[None] = []
+
+    def check() -> None:
+        calls.append(None)
+        if len(calls) == 4:
+            raise TimeoutError
+
+    pool = fakes.Pool(*[fakes.Network()] * interpreters)
+    recognizer = Recognizer(fakes.recognizer().bundle, pool)
+    with pytest.raises(TimeoutError):
+        recognizer.predict(voice(3.0), 16_000, spans=[Span(0, 1)] * 50, limits=Limits(check=check))
+    assert len(calls) == 4
 
 
 def test_marking_only_silence_is_refused() -> None:
