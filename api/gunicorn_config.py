@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from api.metrics import FOLDER
+from api.models import check_names
 from api.settings import SettingError, Settings
 from ser_core.bundle import Bundle, BundleError
 
@@ -43,8 +44,7 @@ _made: dict[str, str] = {}
 def on_starting(server: Any) -> None:
     """Stop with one clear line, before any worker starts, if a bundle cannot be served."""
     try:
-        for name in _settings.model:
-            Bundle.load(name)
+        check_names([Bundle.load(name) for name in _settings.model])
     except BundleError as e:
         raise SystemExit(f"ser: {e}") from e
     server.stop = _tell_and(server.stop, server)

@@ -8,7 +8,7 @@ from flask import current_app
 
 from api.problems import Problem
 from api.settings import Settings
-from ser_core.bundle import BundleError
+from ser_core.bundle import Bundle, BundleError
 from ser_core.recognizer import Recognizer
 
 log = logging.getLogger(__name__)
@@ -18,10 +18,8 @@ class Models:
     """Recognizers by the name of their bundle; the first one is the default."""
 
     def __init__(self, recognizers: Sequence[Recognizer]) -> None:
+        check_names([each.bundle for each in recognizers])
         self._by_name = {each.bundle.name: each for each in recognizers}
-        if len(self._by_name) != len(recognizers):
-            names = ", ".join(each.bundle.name for each in recognizers)
-            raise BundleError(f"SER_MODEL: two bundles of the same name in {names}")
         self._warm = threading.Event()
 
     @classmethod
@@ -82,6 +80,13 @@ class Models:
             return
         then()
         self._warm.set()
+
+
+def check_names(bundles: Sequence[Bundle]) -> None:
+    """Raises `BundleError` unless each has a name of its own."""
+    names = [each.name for each in bundles]
+    if len(set(names)) != len(names):
+        raise BundleError(f"SER_MODEL: two bundles of the same name in {', '.join(names)}")
 
 
 def current_models() -> Models:

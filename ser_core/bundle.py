@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ser_core.profile import Norm
+
 FORMAT = 1
 DEFAULT = "default"
 INFO = "bundle.json"
@@ -90,6 +92,22 @@ class Bundle:
             raise ValueError(f"threshold {self.threshold} is not between 0 and 1")
         if self.info["serve"] not in self.info["artefacts"]:
             raise ValueError(f"{self.info['serve']!r} is served, but is none of its artefacts")
+        self.norm()
+
+    def norm(self) -> Norm | None:
+        """What its speakers are like; None if it knows no profiles.
+
+        Raises:
+            BundleError: what it says of them is damaged.
+        """
+        described = self.info.get("profile")
+        if described is None:
+            return None
+        try:
+            return Norm.from_info(described)
+        except (KeyError, TypeError, ValueError) as e:
+            what = "the profile in its bundle.json is damaged"
+            raise BundleError(f"{self.path}: {what}: {e}") from e
 
     @property
     def model(self) -> Path:

@@ -71,6 +71,25 @@ def test_a_damaged_bundle_stops_the_start_with_one_line(tmp_path: Path, bundle: 
     assert "Traceback" not in output
 
 
+def test_two_bundles_of_one_name_stop_the_start_with_one_line(tmp_path: Path) -> None:
+    status, output = run_to_its_end(tmp_path, SER_MODEL="default,default")
+    assert status == 1
+    assert _last_line(output) == "ser: SER_MODEL: two bundles of the same name in default, default"
+    assert "Traceback" not in output
+
+
+def test_a_damaged_profile_stops_the_start_with_one_line(tmp_path: Path, bundle: Path) -> None:
+    info = json.loads((bundle / "bundle.json").read_text())
+    info["profile"]["spread"].pop()
+    (bundle / "bundle.json").write_text(json.dumps(info))
+    status, output = run_to_its_end(tmp_path, SER_MODEL=str(bundle))
+    assert status == 1
+    what = "the profile in its bundle.json is damaged"
+    why = "mean and spread must be lists of the same length"
+    assert _last_line(output) == f"ser: {bundle}: {what}: {why}"
+    assert "Traceback" not in output
+
+
 def test_a_model_that_cannot_run_stops_the_server_instead_of_looping(
     tmp_path: Path, bundle: Path
 ) -> None:
