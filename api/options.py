@@ -12,14 +12,14 @@ from flask import current_app, request
 from api.models import current_models
 from api.overload import check_deadline
 from api.problems import Problem, of_audio
-from api.upload import references
+from api.upload import PARAMETERS, references
 from ser_core.audio import AudioError, Limits
 from ser_core.profile import Profile
 from ser_core.recognizer import Recognizer, Span
 
-PARAMETERS = ("model", "timeline", "top", "channels", "segments", "profile", "explain", "adapt")
-
 MOST_SEGMENTS = 1_000
+_ROUNDING = 1e-6
+"""Seconds by which a thousand differences of decimal fractions may be off, with room to spare."""
 LONGEST_NAME = 100
 """Characters of a speaker's name."""
 
@@ -70,17 +70,18 @@ def read_options() -> Options:
     segments = _parameter("segments", partial(_segments, limits.max_seconds))
     explain = _parameter("explain", partial(_flag, "explain")) or False
     adapt = _parameter("adapt", partial(_flag, "adapt")) or False
-    about_voice = bool(references() or set(request.values.getlist("profile")) - {"false"})
+    given = _parameter("profile", partial(_voice, recognizer))
+    about_voice = bool(references() or given)
     if split:
         _refuse_together("channels=split", segments=segments is not None, explain=explain)
         _refuse_together("channels=split", **{"a profile": about_voice})
     if segments is not None:
-        _refuse_together("segments", **{"a profile": about_voice}, adapt=adapt)
+        _refuse_together("segments", **{"a profile": about_voice}, adapt=adapt, explain=explain)
     if adapt:
         recognizer.check_profiles()
-    profile, wants_profile = _profile(recognizer, limits)
+    profile = _profile(recognizer, limits, given if isinstance(given, Profile) else None)
     return Options(
-        recognizer, limits, timeline, top, split, segments, profile, wants_profile, explain, adapt
+        recognizer, limits, timeline, top, split, segments, profile, bool(given), explain, adapt
     )
 
 
@@ -98,7 +99,7 @@ def _flag(name: str, value: str) -> bool:
 def _top(value: str) -> int:
     # isascii: other scripts' digits are digits to Python as well.
     if not (value.isascii() and value.isdigit() and len(value) < 4 and int(value) > 0):
-        raise _bad("top", value, "a whole number from 1 on")
+        raise _bad("top", value, "a whole number from 1 to 999")
     return int(value)
 
 
@@ -119,8 +120,8 @@ def _segments(max_seconds: float, value: str) -> list[Span]:
     if len(listed) > MOST_SEGMENTS:
         raise _bad("segments", f"{len(listed)} of them", f"at most {MOST_SEGMENTS}")
     spans = [_span(number, each) for number, each in enumerate(listed, 1)]
-    seconds = sum(span.end - span.start for span in spans)
-    if seconds > max_seconds:
+    seconds = math.fsum(span.end - span.start for span in spans)
+    if seconds > max_seconds + _ROUNDING:
         raise _bad("segments", f"{seconds:g} s", f"at most {max_seconds:g} s together")
     return spans
 
@@ -129,8 +130,10 @@ def _span(number: int, given: Any) -> Span:
     if not isinstance(given, dict):
         raise _bad("segments", f"number {number}", "an object with start and end")
     start, end = (_seconds(given.get(name)) for name in ("start", "end"))
-    if start is None or end is None or not 0 <= start < end:
-        raise _bad("segments", f"number {number}", "of numbers 0 <= start < end, in seconds")
+    # As far as answers tell them apart.
+    if start is None or end is None or start < 0 or not round(start, 3) < round(end, 3):
+        wanted = "of numbers 0 <= start < end, in seconds, 0.001 apart"
+        raise _bad("segments", f"number {number}", wanted)
     speaker = given.get("speaker")
     if not (speaker is None or (isinstance(speaker, str) and len(speaker) <= LONGEST_NAME)):
         raise _bad("segments", f"number {number}", f"of a speaker in {LONGEST_NAME} characters")
@@ -147,17 +150,16 @@ def _seconds(value: Any) -> float | None:
     return seconds if math.isfinite(seconds) else None
 
 
-def _profile(recognizer: Recognizer, limits: Limits) -> tuple[Profile | None, bool]:
-    """What is known of the voice, and whether the answer is to hold it."""
-    values = request.values.getlist("profile")
-    tokens = [value for value in values if value not in {"true", "false"}]
-    profile: Profile | None = None
-    wanted = bool(tokens) or "true" in values
-    if wanted or references():
-        norm = recognizer.check_profiles()
-        for token in tokens:
-            known = Profile.from_token(token, norm)
-            profile = known if profile is None else profile.update(known)
+def _voice(recognizer: Recognizer, value: str) -> Profile | bool:
+    """A token's profile, or whether a first one is asked for."""
+    if value == "false":
+        return False
+    norm = recognizer.check_profiles()
+    return value == "true" or Profile.from_token(value, norm)
+
+
+def _profile(recognizer: Recognizer, limits: Limits, profile: Profile | None) -> Profile | None:
+    """What is known of the voice, by the token's profile and the references together."""
     for number, reference in enumerate(references(), 1):
         try:
             described = recognizer.profile(reference.file, limits=limits)
@@ -166,7 +168,7 @@ def _profile(recognizer: Recognizer, limits: Limits) -> tuple[Profile | None, bo
             detail = f"Reference {number}: {problem.detail}"
             raise Problem(problem.name, detail, {"reference": number}) from error
         profile = described if profile is None else profile.update(described)
-    return profile, wanted
+    return profile
 
 
 def _refuse_together(name: str, **others: bool) -> None:

@@ -11,6 +11,7 @@ from flask import Blueprint, Flask, Response, g, jsonify, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
 from ser_core.audio import READABLE, AudioError
+from ser_core.prediction import SpanError
 from ser_core.profile import ProfileError
 
 blueprint = Blueprint("problems", __name__)
@@ -140,6 +141,11 @@ def of_profile(error: ProfileError) -> Problem:
     return Problem("profile", str(error))
 
 
+def of_spans(error: SpanError) -> Problem:
+    """The problem that marked parts have."""
+    return Problem("bad-parameter", str(error), {"parameter": "segments"})
+
+
 def request_id() -> str:
     """The id of the request at hand: the client's if it is sane, else one made here."""
     if "request_id" not in g:
@@ -154,6 +160,7 @@ def init_app(app: Flask) -> None:
     app.register_blueprint(blueprint)
     app.register_error_handler(Problem, answer_problem)
     app.register_error_handler(ProfileError, lambda error: answer_problem(of_profile(error)))
+    app.register_error_handler(SpanError, lambda error: answer_problem(of_spans(error)))
     app.register_error_handler(AudioError, lambda error: answer_problem(of_audio(error)))
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _unexpected)

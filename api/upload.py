@@ -20,11 +20,14 @@ from api.problems import Problem
 FIELD = "file"
 REFERENCE = "reference"
 """Field of other recordings of the same speaker."""
+PARAMETERS = ("model", "timeline", "top", "channels", "segments", "profile", "explain", "adapt")
+"""Fields of text, and the names of a query."""
 FORM_ALLOWANCE = 256 * 1024
 """Bytes that a form's own text may take beside the audio."""
 FORM_FIELDS = 16
 """Fields that a form may have beside the files."""
 
+_AS_TEXT = "The field {!r} came as text: send it as a file, with a file name."
 _BLOCK = 64 * 1024
 _FORM_BLOCK = 1024 * 1024
 _RAW_TYPES = (
@@ -117,7 +120,9 @@ class _Forms(FormDataParser):
         except ParserLimitReached as e:
             raise RequestEntityTooLarge from e
         except MultipartError as e:
-            raise ValueError(str(e)) from e
+            # What else an error holds quotes what was sent.
+            coding = ": it is not UTF-8" if isinstance(e.__context__, UnicodeDecodeError) else ""
+            raise ValueError(f"{e.args[0]}{coding}") from e
         return stream, fields, files
 
     def _parts(
@@ -132,6 +137,8 @@ class _Forms(FormDataParser):
         for event in parser.parse_blocking(stream.read, block):
             if isinstance(event, MultipartSegment):
                 name, filename = event.name or "", _filename(event)
+                if name in PARAMETERS:
+                    filename = None  # its text, as `curl -F segments=@parts.json` sends it
                 file = filename is not None
                 content = self.stream_factory(None, None, filename) if file else BytesIO()
             elif event is not None:
@@ -246,23 +253,39 @@ def _from_form() -> list[Upload]:
     found = _files(FIELD)
     if not found:
         raise Problem("no-audio", _what_came(list(files), list(fields)))
+    _refuse_strange([*fields, *files])
+    for name in (FIELD, REFERENCE):
+        if name in fields:
+            raise Problem("bad-parameter", _AS_TEXT.format(name), {"parameter": name})
     if len(found) + len(_files(REFERENCE)) > current_app.config["MAX_AUDIO_FILES"]:
         raise too_large()
     return found
 
 
+def _refuse_strange(names: list[str]) -> None:
+    """What would be left out in silence is a mistake of who sent it."""
+    known = (FIELD, REFERENCE, *PARAMETERS)
+    for name in names:
+        if name not in known:
+            detail = f"There is no field {name[:80]!r}, only {', '.join(known)}."
+            raise Problem("bad-parameter", detail, {"parameter": name[:80]})
+
+
 def _files(field: str) -> list[Upload]:
-    # A browser sends a nameless, empty file where none was chosen.
-    return [
-        Upload(each.stream, each.filename)  # type: ignore[arg-type]
-        for each in request.files.getlist(field)
-        if each.filename
-    ]
+    found = []
+    for each in request.files.getlist(field):
+        if each.filename:
+            found.append(Upload(each.stream, each.filename))  # type: ignore[arg-type]
+        elif each.stream.read(1):
+            # A browser sends a nameless file where none was chosen, but that one is empty.
+            detail = f"A file in the field {field!r} has no name: send one with it."
+            raise Problem("bad-parameter", detail, {"parameter": field})
+    return found
 
 
 def _what_came(files: list[str], fields: list[str]) -> str:
     if FIELD in fields:
-        return f"The field {FIELD!r} came as text: send it as a file, with a file name."
+        return _AS_TEXT.format(FIELD)
     if FIELD in files:
         return f"The field {FIELD!r} names no file: was one chosen?"
     names = ", ".join(repr(name[:40]) for name in (*files, *fields)[:5])

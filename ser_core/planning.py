@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from ser_core.activity import FRAME, Booleans, Survey, active, active_span, speech_frames
 from ser_core.bundle import Bundle
-from ser_core.prediction import Span
+from ser_core.prediction import Span, SpanError
 
 LEAST_SPEECH = 0.1
 """Share of a window that must be speech for it to be judged: 0.3 s of 3 s, about a syllable."""
@@ -54,8 +54,12 @@ def plan_whole(survey: Survey, bundle: Bundle) -> Plan:
 def plan_parts(survey: Survey, bundle: Bundle, marked: Sequence[Span]) -> Plan:
     """Windows over each marked part, whose edges without sound are left out.
 
-    Each part is judged by its own loudness, as if it was a recording of its own.
+    Each part is judged by its own loudness, as if it was a recording of its own. Raises `SpanError`
+    if the recording ends before any of them begins.
     """
+    duration = survey.samples / survey.sampling_rate
+    if all(span.start >= duration for span in marked):
+        raise SpanError(f"The recording ends at {duration:.3f} s, before any of its parts begins.")
     rate, step = survey.sampling_rate, int(FRAME * survey.sampling_rate)
     levels = survey.levels
     found: list[tuple[int, int, int, float, bool]] = []

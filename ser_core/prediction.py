@@ -24,6 +24,14 @@ class Span:
     end: float
     speaker: str | None = None
 
+    def seconds_in(self, duration: float) -> float:
+        """How much of it lies in a recording that lasts so long."""
+        return max(0.0, min(self.end, duration) - self.start)
+
+
+class SpanError(ValueError):
+    """Marked parts of which the recording holds none."""
+
 
 @dataclass(frozen=True)
 class Segment:
@@ -199,7 +207,7 @@ class Summary:
     confidence: float | None
     probabilities: Mapping[str, float] | None
     seconds: float
-    """How long the marked parts last together."""
+    """How much of the recording the marked parts are together."""
     segments: int
     """How many they are."""
 

@@ -35,7 +35,7 @@ class Recognizer:
 
     def __init__(self, bundle: Bundle, pool: Pool) -> None:
         self.bundle = bundle
-        self.norm = _norm(bundle)
+        self.norm = bundle.norm()
         """What the bundle's speakers are like; None if it knows no profiles."""
         self._new = min(1.0, bundle.hop / bundle.window)
         """The part of a window that the one before does not have."""
@@ -82,9 +82,13 @@ class Recognizer:
         Raises:
             AudioError: it cannot be read, or there is nothing in it to judge.
             ProfileError: a profile is given or `adapt` asked for, and the bundle knows no profiles.
-            ValueError: `adapt` and `spans` are given, which serve each other already.
+            SpanError: every one of the `spans` begins after the recording has ended.
+            ValueError: `spans` are given, which serve each other already, and `adapt`; or `spans`
+                and `explained`, which is of a whole recording.
             OSError: the file is not there or may not be read.
         """
+        if explained and spans is not None:
+            raise ValueError("explained and spans do not go together: the whole is explained")
         tape = self._tape(recording, sampling_rate, limits, split=False)
         prediction = self.name(self._hear(tape, 0, profile, spans, adapt), spans)
         return replace(prediction, explanation=self._explain(tape)) if explained else prediction
@@ -368,7 +372,7 @@ class Recognizer:
             overall = heard.mean(of_each, among) if among.any() else None
             summaries[name] = Summary(
                 **self._named(overall),
-                seconds=sum(spans[part].end - spans[part].start for part in own),
+                seconds=sum(spans[part].seconds_in(heard.duration) for part in own),
                 segments=len(own),
             )
         return summaries
@@ -379,16 +383,6 @@ class Recognizer:
         named = dict(zip(self.bundle.emotions, probabilities.tolist(), strict=True))
         emotion = max(named, key=named.__getitem__)
         return {"emotion": emotion, "confidence": named[emotion], "probabilities": named}
-
-
-def _norm(bundle: Bundle) -> Norm | None:
-    described = bundle.info.get("profile")
-    if described is None:
-        return None
-    try:
-        return Norm.from_info(described)
-    except (KeyError, TypeError, ValueError) as e:
-        raise BundleError(f"{bundle.path}: the profile in its bundle.json is damaged: {e}") from e
 
 
 def _parts_of(heard: Heard) -> NDArray[np.int64]:

@@ -38,7 +38,7 @@ def map_case(context: HookContext, case: Case[Any]) -> Case[Any]:
     of_voice = names & {"reference", "profile"}
     if names & {"segments", "explain"} or of_voice:
         _leave_out(case, form, "channels")
-    if of_voice or "adapt" in names or len(form.get("file", ())) > 1:
+    if of_voice or names & {"adapt", "explain"} or len(form.get("file", ())) > 1:
         _leave_out(case, form, "segments")
     return case
 

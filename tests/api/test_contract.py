@@ -17,7 +17,7 @@ from jsonschema_rs import meta
 from api import Settings, create_app, problems
 from api.keys import OPEN
 from api.models import Models
-from api.options import PARAMETERS
+from api.upload import PARAMETERS
 from ser_core import __version__
 from ser_core.audio import AudioError
 from tests.api.fakes import recognizer

@@ -69,6 +69,29 @@ def test_a_token_may_come_in_the_query_of_a_raw_body(client: FlaskClient) -> Non
     assert answer.get_json()["profile"]
 
 
+def test_of_two_tokens_the_query_s_is_taken(client: FlaskClient) -> None:
+    loud, quiet = (
+        post(client, sound, profile="true").get_json()["profile"] for sound in (LOUD, QUIET)
+    )
+
+    def emotion(in_query: str, in_form: str) -> str:
+        body, content_type = form(("file", "a.wav", LOUD), profile=in_form)
+        answer = client.post(f"/predict?profile={in_query}", data=body, content_type=content_type)
+        return str(answer.get_json().get("emotion", answer.status_code))
+
+    assert (emotion(quiet, loud), emotion(loud, quiet)) == ("angry", "happy")
+    assert emotion("false", quiet) == "happy"
+    assert emotion(quiet, "damaged") == "422"
+
+
+@pytest.mark.parametrize("value", ["0", "1000", "1.5", "-1", "٣", "many", ""])
+def test_top_is_a_number_within_its_bounds(client: FlaskClient, value: str) -> None:
+    answer = post(client, LOUD, top=value)
+    assert problem(answer) == (400, "bad-parameter")
+    assert answer.get_json()["detail"] == f"top={value!r}: must be a whole number from 1 to 999."
+    assert post(client, LOUD, top="999").status_code == 200
+
+
 def test_no_profile_is_given_back_unasked(client: FlaskClient) -> None:
     for fields in ({}, {"profile": "false"}, {"references": [QUIET]}):
         assert "profile" not in post(client, LOUD, **fields).get_json()
@@ -84,6 +107,13 @@ def test_a_damaged_token_is_refused_and_not_repeated(client: FlaskClient, damage
 
 def test_a_changed_token_and_one_of_another_model_are_refused(client: FlaskClient) -> None:
     token = post(client, QUIET, profile="true").get_json()["profile"]
+    for strange in (
+        f"!!{token}",
+        f"{token[:8]}\n{token[8:]}",
+        f"{token}=",
+        f"{token[:8]} {token[8:]}",
+    ):
+        assert problem(post(client, LOUD, profile=strange)) == (422, "profile")
     changed = token[:12] + ("A" if token[12] != "A" else "B") + token[13:]
     assert problem(post(client, LOUD, profile=changed)) == (422, "profile")
     other = create_app(
@@ -185,6 +215,7 @@ def test_segments_are_judged_each_and_by_speaker(client: FlaskClient) -> None:
         "[[0, 1]]",
         '[{"start": 0}]',
         '[{"start": 1, "end": 1}]',
+        '[{"start": 0, "end": 0.0001}]',
         '[{"start": -1, "end": 1}]',
         '[{"start": "0", "end": 1}]',
         '[{"start": false, "end": true}]',
@@ -216,12 +247,39 @@ def test_segments_that_are_none_are_refused(client: FlaskClient, segments: str) 
         {"segments": json.dumps(SEGMENTS), "profile": "true"},
         {"channels": "left"},
         {"segments": json.dumps(SEGMENTS), "adapt": "true"},
+        {"segments": json.dumps(SEGMENTS), "explain": "true"},
         {"explain": "yes"},
         {"adapt": "yes"},
     ],
 )
 def test_what_does_not_go_together_is_refused(client: FlaskClient, fields: Any) -> None:
     assert problem(post(client, LOUD, **fields)) == (400, "bad-parameter")
+
+
+def test_segments_may_come_as_a_file(client: FlaskClient) -> None:
+    listed = json.dumps(SEGMENTS).encode()
+    body, content_type = form(("file", "a.wav", LOUD), ("segments", "parts.json", listed))
+    answer = client.post("/predict", data=body, content_type=content_type).get_json()
+    assert [segment.get("speaker") for segment in answer["segments"]] == ["A", "B", None]
+
+
+def test_segments_may_be_together_as_long_as_a_recording(client: FlaskClient) -> None:
+    parts = [{"start": 0.3, "end": 0.9}] * 1_000
+    assert 0.9 - 0.3 > 0.6
+    assert post(client, LOUD, segments=json.dumps(parts)).status_code == 200
+
+
+def test_segments_that_all_begin_after_the_end_are_refused(client: FlaskClient) -> None:
+    late = [{"start": 2, "end": 3}, {"start": 50, "end": 60}]
+    answer = post(client, LOUD, segments=json.dumps(late))
+    assert problem(answer) == (400, "bad-parameter")
+    assert answer.get_json()["parameter"] == "segments"
+    assert "ends at 2.000 s" in answer.get_json()["detail"]
+    some = post(
+        client, LOUD, segments=json.dumps([{"start": 0, "end": 200, "speaker": "A"}, *late])
+    )
+    assert [segment["speech"] for segment in some.get_json()["segments"]] == [True, False, False]
+    assert some.get_json()["speakers"]["A"]["seconds"] == 2.0
 
 
 def test_segments_are_of_one_file(client: FlaskClient) -> None:

@@ -143,6 +143,51 @@ def test_file_names_are_read_as_clients_write_them(
     assert (answer.status_code, answer.get_json()["filename"]) == (200, filename)
 
 
+WAV = encode(voice(0.5))
+
+
+@pytest.mark.parametrize(
+    ("files", "fields", "parameter"),
+    [
+        ([], {"tmeline": "true"}, "tmeline"),
+        ([("refrence", "a.wav", WAV)], {}, "refrence"),
+        ([], {"reference": "hello"}, "reference"),
+        ([], {"file": "hello"}, "file"),
+        ([("file", "", WAV)], {}, "file"),
+        ([("reference", "", WAV)], {}, "reference"),
+        ([("top", "top.txt", b"all")], {}, "top"),
+    ],
+)
+def test_a_part_that_would_be_left_out_is_refused(
+    client: FlaskClient,
+    files: list[tuple[str, str, bytes]],
+    fields: dict[str, str],
+    parameter: str,
+) -> None:
+    body, content_type = form(("file", "a.wav", WAV), *files, **fields)
+    answer = client.post("/predict", data=body, content_type=content_type)
+    assert (answer.status_code, answer.get_json()["type"]) == (400, "/problems/bad-parameter")
+    assert answer.get_json()["parameter"] == parameter
+    assert parameter in answer.get_json()["detail"]
+
+
+def test_a_parameter_may_come_as_a_file_and_a_browser_s_empty_file_is_none(
+    client: FlaskClient,
+) -> None:
+    files = [("file", "a.wav", WAV), ("file", "", b""), ("reference", "", b"")]
+    body, content_type = form(*files, ("top", "top.txt", b"2"))
+    answer = client.post("/predict", data=body, content_type=content_type)
+    assert len(answer.get_json()["probabilities"]) == 2
+
+
+def test_a_form_in_another_coding_is_refused_in_words(client: FlaskClient) -> None:
+    head = 'Content-Disposition: form-data; name="file"; filename="\xe9.wav"'.encode("latin-1")
+    body = b"--x\r\n" + head + b"\r\n\r\n" + WAV + b"\r\n--x--\r\n"
+    answer = client.post("/predict", data=body, content_type="multipart/form-data; boundary=x")
+    detail = "The form cannot be parsed: Segment header failed to decode: it is not UTF-8."
+    assert (answer.status_code, answer.get_json()["detail"]) == (400, detail)
+
+
 @pytest.mark.parametrize(
     "body",
     [

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from ser_core.audio import Limits, Silent, TooLong
+from ser_core.prediction import SpanError
 from ser_core.recognizer import Prediction, Recognizer, Span
 from tests.api import fakes
 from tests.api.fakes import PROBABILITIES
@@ -54,6 +55,22 @@ def test_speakers_are_summed_up() -> None:
         "emotion": None, "confidence": None, "probabilities": None, "seconds": 2, "segments": 1,
     }  # fmt: skip
     assert prediction.to_dict()["speakers"] == summary
+
+
+def test_a_speaker_s_seconds_end_with_the_recording() -> None:
+    spans = [Span(0, 200, "A"), Span(2.5, 3.5, "A"), Span(7, 9, "A")]
+    prediction = fakes.recognizer().predict(voice(3.0), 16_000, spans=spans)
+    assert (prediction.speakers["A"].seconds, prediction.speakers["A"].segments) == (3.5, 3)
+
+
+def test_parts_of_which_none_is_in_the_recording_are_refused() -> None:
+    with pytest.raises(SpanError, match=r"ends at 3\.000 s"):
+        fakes.recognizer().predict(voice(3.0), 16_000, spans=[Span(3.0, 4.0), Span(50.0, 60.0)])
+
+
+def test_marked_parts_are_not_explained() -> None:
+    with pytest.raises(ValueError, match="explained and spans"):
+        fakes.recognizer().predict(voice(3.0), 16_000, spans=[Span(0, 1)], explained=True)
 
 
 def test_parts_past_the_end_and_too_short_ones_have_no_emotion() -> None:
