@@ -186,11 +186,11 @@ def folds(utterances: Sequence[Utterance], name: str) -> list[Split]:
     present = set(actors.values())
     if present != _actors_of(name):
         fitting = [other for other in FOLDS if present == _actors_of(other)]
+        advice = f" Would work: {_listed(fitting)}." if fitting else ""
         raise SplitError(
             f"{name} needs other actors of RAVDESS: missing are "
             f"{_listed(_actors_of(name) - present) or 'none'}, in no fold are "
-            f"{_listed(present - _actors_of(name)) or 'none'}. "
-            f"Would work: {_listed(fitting) or 'by speaker'}."
+            f"{_listed(present - _actors_of(name)) or 'none'}.{advice}"
         )
     splits = []
     for fold in FOLDS[name]:
