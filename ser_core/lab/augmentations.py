@@ -51,6 +51,8 @@ class Augmentation:
     """Between which a range must lie."""
     apply: Callable[[Signal, int, float], Signal]
     """Signal, sampling rate and the strength that was drawn."""
+    step: float = 0.0
+    """What strengths are multiples of; 0 for any."""
 
 
 def change(notation: str) -> Change:
@@ -63,11 +65,27 @@ def change(notation: str) -> Change:
 
     def changed(signal: Signal, sampling_rate: int, seed: int) -> Signal:
         with _drawn_from(seed):
-            strength = random.uniform(low, high)
+            strength = _draw(augmentation, low, high)
             result = augmentation.apply(signal.astype(np.float32), sampling_rate, strength)
         return np.ascontiguousarray(result, np.float32)
 
     return changed
+
+
+def drawn_strength(notation: str, seed: int) -> float:
+    """How strongly `change(notation)` changes a signal with that seed, in its unit.
+
+    Raises:
+        AugmentationError: there is none of that name, or the range cannot be.
+    """
+    augmentation, (low, high) = _parse(notation)
+    with _drawn_from(seed):
+        return _draw(augmentation, low, high)
+
+
+def _draw(augmentation: Augmentation, low: float, high: float) -> float:
+    strength, step = random.uniform(low, high), augmentation.step
+    return step * round(strength / step) if step else strength
 
 
 def parse_list(text: str) -> tuple[str, ...]:
@@ -143,7 +161,7 @@ def _gain(signal: Signal, sampling_rate: int, decibels: float) -> Signal:
 
 def _telephone(signal: Signal, sampling_rate: int, decibels_an_octave: float) -> Signal:
     low, high = TELEPHONE
-    centre, steepness = (low + high) / 2, 6 * round(decibels_an_octave / 6)
+    centre, steepness = (low + high) / 2, round(decibels_an_octave)
     width = (high - low) / centre
     band = audiomentations.BandPassFilter(centre, centre, width, width, steepness, steepness, p=1.0)
     return _run(band, signal, sampling_rate)
@@ -207,7 +225,7 @@ AUGMENTATIONS = {
     "pitch": Augmentation("another pitch", "semitones", (-3, 3), (-12, 12), _pitch),
     "gain": Augmentation("louder or quieter", "dB", (-12, 12), (-60, 60), _gain),
     "telephone": Augmentation(
-        "300 to 3400 Hz remain", "dB an octave outside", (12, 24), (12, 96), _telephone
+        "300 to 3400 Hz remain", "dB an octave outside", (12, 24), (12, 96), _telephone, step=6
     ),
     "codec": Augmentation("sent as MP3, Opus or AAC", "kbit/s", (12, 48), (8, 128), _codec),
     "room": Augmentation("reverberation", "s to decay by 60 dB", (0.2, 0.8), (0.05, 5), _room),

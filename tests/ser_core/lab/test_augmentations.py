@@ -5,7 +5,13 @@ import random
 import numpy as np
 import pytest
 
-from ser_core.lab.augmentations import AUGMENTATIONS, AugmentationError, change, parse_list
+from ser_core.lab.augmentations import (
+    AUGMENTATIONS,
+    AugmentationError,
+    change,
+    drawn_strength,
+    parse_list,
+)
 from tests.sounds import Signal, noise, tone, voice
 
 RATE = 16_000
@@ -121,6 +127,17 @@ def test_equalising_changes_the_colour_within_its_range() -> None:
     gains = [decibels(power(changed, *band) / power(signal, *band)) for band in bands]
     assert max(gains) - min(gains) > 1
     assert max(np.abs(gains)) < 9
+
+
+def test_what_is_drawn_can_be_asked() -> None:
+    signal = voice(0.5)
+    drawn = [drawn_strength("gain", seed) for seed in range(20)]
+    assert min(drawn) < -6 < 6 < max(drawn)
+    for seed in range(3):
+        expected = signal * 10 ** (drawn[seed] / 20)
+        np.testing.assert_allclose(change("gain")(signal, RATE, seed), expected, rtol=1e-4)
+    # Filters are of whole poles.
+    assert {drawn_strength("telephone", seed) for seed in range(20)} == {12, 18, 24}
 
 
 def test_a_list_is_checked_part_by_part() -> None:
