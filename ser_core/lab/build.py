@@ -11,10 +11,9 @@ from typing import Any
 
 import keras
 import numpy as np
-from matplotlib.figure import Figure
 
 from ser_core.bundle import CARD, INFO, Bundle, write_info
-from ser_core.lab import classic_training, export, training, transfer
+from ser_core.lab import classic_training, export, plots, training, transfer
 from ser_core.lab.calibration import choose_threshold, expected_calibration_error, fit_temperature
 from ser_core.lab.card import model_card
 from ser_core.lab.classics import Classic
@@ -33,6 +32,7 @@ logger = logging.getLogger(__name__)
 
 FLOAT, INT8, KERAS = "model.tflite", "model.int8.tflite", "model.keras"
 CURVES = "training.png"
+NEVER_HEARD = "speakers never heard"
 FEWEST_STEPS = 1000
 """For fewer utterances than the preset's steps the heads are fitted in as many, at least these."""
 FLOAT_TOLERANCE, INT8_TOLERANCE = 1e-3, 0.3
@@ -130,7 +130,7 @@ def train_on(split: Split, order: Order, progress: bool = True) -> dict[str, Any
         fitted = fit_classic(split, order, preset, work, progress)
     bundle = work / "bundle"
     bundle.mkdir(exist_ok=True)
-    plot_curves(fitted.history, bundle / CURVES)
+    plot_curves(fitted, preset, bundle / CURVES)
     info = write_bundle(replace(order, out=bundle), fitted)
     for file in sorted(bundle.iterdir(), key=lambda file: file.name == INFO):
         file.replace(order.out / file.name)
@@ -187,7 +187,9 @@ def fit_spectral(
     readable = Split(train_set.utterances, valid_set.utterances, split.test)
     if not preset.relative:
         return Fitted(preset.whole(model), history, readable, details=details)
-    whole, norm = fit_to_profiles(preset, model, train_set, order.seed, progress)
+    whole, norm = fit_to_profiles(
+        preset, model, train_set, order.seed, progress, wanted=valid_set.corpora
+    )
     return Fitted(whole, history, readable, norm, details)
 
 
@@ -253,7 +255,13 @@ def fit_classic(
 
 
 def fit_to_profiles(
-    preset: Preset, trained: Any, train_set: training.Labelled, seed: int, progress: bool = True
+    preset: Preset,
+    trained: Any,
+    train_set: training.Labelled,
+    seed: int,
+    progress: bool = True,
+    *,
+    wanted: Sequence[str] = (),
 ) -> tuple[Any, Norm]:
     """The whole model that hears relative to a speaker's profile, and what is normal for it."""
     describer = preset.describer(trained)
@@ -261,7 +269,7 @@ def fit_to_profiles(
         describer, preset, train_set.utterances, train_set.labels, progress=progress
     )
     relative = fit_relative(
-        described,
+        replace(described, wanted=wanted),
         len(preset.emotions),
         describer.get_layer(FUNCTIONALS).output.shape[-1],
         seed=seed,
@@ -321,12 +329,13 @@ def write_bundle(order: Order, fitted: Fitted) -> dict[str, Any]:
     valid = outcomes[info["serve"]]
     info["temperature"] = round(fit_temperature(valid), 4)
     info["threshold"] = choose_threshold(valid, info["temperature"])
-    protocol = _protocol(split)
-    info["metrics"] = {"valid": {**_summary(valid, info, protocol), "uar_by_artefact": uars}}
+    figures = _summary(valid, info, acquaintance(fitted, split.valid))
+    info["metrics"] = {"valid": {**figures, "uar_by_artefact": uars}}
     write_info(out, info)
     test = hear_all(Recognizer.load(out.resolve()), split.test)
     if test.heard:
-        info["metrics"]["test"] = _summary(test, info, protocol)
+        speakers = acquaintance(fitted, split.test, chosen_by=split.valid)
+        info["metrics"]["test"] = _summary(test, info, speakers)
         write_info(out, info)
     (out / CARD).write_text(model_card(Bundle.load(out.resolve())), encoding="utf-8")
     return info
@@ -340,38 +349,42 @@ def _forget_training(model: Any) -> None:
         model.optimizer, model.compiled = None, False
 
 
-def plot_curves(history: Sequence[dict[str, float]], path: Path) -> None:
+def plot_curves(fitted: Fitted, preset: Preset | Classic, path: Path) -> None:
     """Loss and UAR of every epoch as a picture."""
-    figure = Figure(figsize=(10, 4), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    epochs = np.arange(1, len(history) + 1)
-    left.plot(epochs, [row["loss"] for row in history], color="#333333", marker=".")
-    left.set(xlabel="epoch", ylabel="training loss", title="Loss")
-    for name in history[0]:
-        if name != "loss":
-            width = 2.5 if name == "uar" else 1
-            label = "mean" if name == "uar" else name or "(unnamed)"
-            uars = [row[name] for row in history]
-            right.plot(epochs, uars, label=label, linewidth=width, marker=".")
-    right.set(xlabel="epoch", ylabel="UAR", title="Speakers held out for validation", ylim=(0, 1))
-    right.legend(frameon=False)
-    figure.savefig(path, dpi=120)
+    new = acquaintance(fitted, fitted.split.valid) == NEVER_HEARD
+    finishing = preset.schedule.first_finishing if isinstance(preset, Preset) else None
+    with plots.style():
+        figure = plots.learning_curves(
+            fitted.history, "Speakers" if new else "Recordings", finishing
+        )
+        figure.savefig(path, dpi=120)
 
 
-def _protocol(split: Split) -> str:
-    everyone = (*split.train, *split.valid, *split.test)
-    never = all(utterance.speaker for utterance in everyone)
-    speakers = "speakers never heard" if never else "speakers not all named, perhaps heard before"
-    return f"exported model, {speakers}, no reference recordings"
+def acquaintance(
+    fitted: Fitted, judged: Sequence[Utterance], chosen_by: Sequence[Utterance] = ()
+) -> str:
+    """Whether the model heard the speakers who are judged before, in words.
+
+    `chosen_by` are utterances that it was not fitted to, but chosen and calibrated by.
+    """
+    before = (*fitted.split.train, *chosen_by)
+    if not all(utterance.speaker for utterance in (*judged, *before)):
+        return "speakers not all named, perhaps heard before"
+    # A bundle that it began with has heard others.
+    known = {*map(speaker_key, before), *fitted.details.get("speakers", ())}
+    speakers = {*map(speaker_key, judged)}
+    if heard := speakers & known:
+        return f"{len(heard)} of {len(speakers)} speakers heard in training"
+    return NEVER_HEARD
 
 
-def _summary(outcome: Outcome, info: dict[str, Any], protocol: str) -> dict[str, Any]:
+def _summary(outcome: Outcome, info: dict[str, Any], speakers: str) -> dict[str, Any]:
     result = scores(outcome, info["temperature"])
     probabilities = outcome.probabilities(info["temperature"])
     answered = probabilities.max(axis=1) >= info["threshold"]
     right = probabilities.argmax(axis=1) == outcome.labels
     return {
-        "protocol": protocol,
+        "protocol": f"exported model, {speakers}, no reference recordings",
         "n": result["n"],
         "accuracy": result["accuracy"],
         "uar": result["uar"],
