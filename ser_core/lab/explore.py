@@ -178,9 +178,9 @@ def _lengths(utterances: Sequence[Utterance], emotions: Sequence[str]) -> Iterat
         ]
     if not found:
         return
-    hours = sum(seconds for _, seconds in found) / len(found) * len(utterances) / 3600
+    whole = sum(seconds for _, seconds in found) / len(found) * len(utterances)
     told = (
-        f"About {hours:.1f} hours in all"
+        f"About {_duration(whole)} in all"
         + (f", by the lengths of {len(found):,} evenly chosen ones. " if step > 1 else ". ")
         + "A model hears windows of a few seconds: what is shorter is padded, what is longer is "
         "heard in several windows. If one emotion is spoken longer than another, a careless model "
@@ -210,6 +210,15 @@ def _lengths(utterances: Sequence[Utterance], emotions: Sequence[str]) -> Iterat
         html.figure(plots.histogram([s for _, s in found], "s", "Lengths of the recordings")),
         html.table(("emotion", "median", "a tenth is under", "a tenth is over"), rows),
     )
+
+
+def _duration(seconds: float) -> str:
+    """In the unit in which it is a number of a few digits."""
+    if seconds < 90:
+        return f"{seconds:.0f} seconds"
+    if seconds < 3600:
+        return f"{seconds / 60:.0f} minutes"
+    return f"{seconds / 3600:.1f} hours"
 
 
 def _seconds(utterance: Utterance) -> float | None:

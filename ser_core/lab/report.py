@@ -27,6 +27,21 @@ LONGEST = 8.0
 """Seconds of a clip that the page holds."""
 FEW = 50
 """Recordings under which a figure says little."""
+HABIT = 5
+"""How often a mistake has to be made to be told as what the model does."""
+
+CURVES_READ = (
+    "Left: the loss, how far its answers are from what it is to say of the clips it trains on, "
+    "epoch by epoch. It need not come near 0: where that was softened (smoothed labels, mixtures "
+    "of two clips, or the opinions of teachers, who are never wholly sure), 0 is out of reach. "
+    "In the last epochs, from the upright dashed line on where one is drawn, many designs hear "
+    "whole windows and no mixtures, which is easier: the loss falls there by itself. Right: how "
+    "well it heard the recordings held out to choose by (UAR, by corpus). This is of the network "
+    "alone, one window a clip: heads that are fitted on it afterwards and the calibration are not "
+    "in it, so it need not end at the figures above. Where the right curves fall while the left "
+    "one still does, it begins to learn its recordings by heart."
+)
+"""Under the learning curves, which older bundles have without the dashed line."""
 
 Probabilities = NDArray[np.float64]
 
@@ -95,7 +110,12 @@ def _parts(
         html.figure(
             plots.risk_curve(curve, bundle.threshold),
             f"Area under the curve (AURC): <b>{curve.area:.3f}</b>, lower is better. An answer "
-            f"with a confidence under {bundle.threshold:g} is called uncertain.",
+            f"with a confidence under {bundle.threshold:g} is called uncertain: without these, "
+            + (
+                "none is left."
+                if risk is None
+                else f"at the dot, {coverage:.0%} are answered, {risk:.0%} of them wrongly."
+            ),
         ),
         "</div>",
     )
@@ -114,13 +134,19 @@ def _confusions(emotions: Sequence[str], overall: dict[str, Any]) -> Iterator[st
         ),
         reverse=True,
     )
-    told = "; ".join(
+    habits = "; ".join(
         f"<b>{html.escape(true)}</b> for {html.escape(said)} ({count} of {n})"
-        for _, true, said, count, n in mistakes[:3]
+        for _, true, said, count, n in [each for each in mistakes if each[3] >= HABIT][:3]
     )
+    if habits:
+        told = f"Most often it takes {habits}."
+    elif mistakes:
+        told = f"No mistake was made {HABIT} times: too few to say which it is prone to."
+    else:
+        told = "No mistakes."
     yield (
         "A row for each emotion that was acted, a column for each that was answered; the diagonal "
-        "is what is right." + (f" Most often it takes {told}." if told else " No mistakes.")
+        f"is what is right. {told}"
     )
     rows = []
     for true, answers in overall["confusion"].items():
@@ -253,24 +279,22 @@ def _clip(outcome: Outcome, probabilities: Probabilities, row: int) -> str:
 
 def _learning(bundle: Bundle) -> str:
     curves = bundle.path / "training.png"
+    command, note = bundle.info.get("command", ""), bundle.info.get("note", "")
     trained = ", ".join(
         f"{html.escape(name or 'unnamed')} {count:,}"
         for name, count in bundle.info.get("corpora", {}).items()
     )
     told = (
         f"Preset <code>{html.escape(bundle.info.get('preset', 'unknown'))}</code>, "
-        f"{bundle.info.get('parameters', 0):,} parameters, trained on {trained or 'unknown data'} "
-        f"by <code>{html.escape(bundle.info.get('command', ''))}</code>."
+        f"{bundle.info.get('parameters', 0):,} parameters, trained on {trained or 'unknown data'}"
+        + (f" by <code>{html.escape(command)}</code>." if command else ".")
+        # The command alone may not make it again: the note says what else was done.
+        + (f" {html.escape(note)}" if note else "")
     )
     if not curves.is_file():
         return html.section("How it learnt", f"{told} The bundle keeps no learning curves.")
     shown = plots.image(curves.read_bytes(), "image/png", "Loss and validation UAR of every epoch")
-    caption = (
-        "Left: how wrong it was on what it trained on, epoch by epoch. Right: how well it heard "
-        "the speakers held out to choose by. Where the right curves fall while the left one still "
-        "does, it begins to learn its recordings by heart."
-    )
-    return html.section("How it learnt", told, html.figure(shown, caption))
+    return html.section("How it learnt", told, html.figure(shown, CURVES_READ))
 
 
 def _left_out(outcome: Outcome) -> str:

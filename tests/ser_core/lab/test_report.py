@@ -2,22 +2,27 @@
 
 import base64
 import io
+import json
 import re
+import shutil
 from collections import Counter
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from ser_core import Recognizer
+from ser_core.bundle import Bundle
 from ser_core.cli import main
-from ser_core.lab import explore_sounds, plots, report
+from ser_core.lab import explore, explore_sounds, plots, report
 from ser_core.lab import report_page as html
 from ser_core.lab.corpora import read
-from ser_core.lab.evaluation import hear_all
-from ser_core.lab.risk import reliability, risk_coverage
+from ser_core.lab.evaluation import figures, hear_all
 from tests.acting import EMOTIONS, read_rows, write_manifest
 from tests.ser_core.conftest import Trained
 from tests.sounds import tone
@@ -102,6 +107,42 @@ def test_the_clips_to_listen_to_are_the_wrong_answers_of_most_confidence(
     assert first[1] == outcome.utterances[surest].path.stem
 
 
+def test_learning_is_told_with_the_note_and_what_the_loss_is(
+    evaluated: Path, trained: Trained, tmp_path: Path
+) -> None:
+    page = check_whole(evaluated)
+    assert "the loss falls there by itself" in page.text
+    assert "heads that are fitted on it afterwards" in page.text
+    assert f"by ser {' '.join(trained.command)} ." in page.text
+    bundle = shutil.copytree(trained.bundle, tmp_path / "noted")
+    info = json.loads((bundle / "bundle.json").read_text("utf-8"))
+    info["note"] = "Fitted on <another> machine."
+    (bundle / "bundle.json").write_text(json.dumps(info), encoding="utf-8")
+    told = report._learning(Bundle.load(bundle))
+    assert "</code>. Fitted on &lt;another&gt; machine.</p>" in told
+
+
+def test_what_is_left_without_uncertain_answers_is_said(evaluated: Path, tiny: Recognizer) -> None:
+    page = check_whole(evaluated)
+    found = re.search(r"at the dot, (\d+)% are answered, \d+% of them wrongly", page.text)
+    assert found is not None
+    assert f"{found[1]}% of the answers are not called uncertain" in page.text
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ([0] * 12 + [1, 0], "No mistake was made 5 times: too few to say"),
+        ([1] * 5 + [0] * 7 + [0, 0], "it takes <b>angry</b> for sad (5 of 12)."),
+        ([0] * 12 + [1, 1], "No mistakes."),
+    ],
+)
+def test_mistakes_are_told_once_they_are_a_habit(said: list[int], words: str) -> None:
+    overall = figures(("angry", "sad"), np.array([0] * 12 + [1] * 2), np.array(said))
+    lead, _ = report._confusions(("angry", "sad"), overall)
+    assert words in lead
+
+
 def test_a_report_goes_where_a_folder_can_be(
     trained: Trained, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -134,9 +175,12 @@ def test_explore_shows_and_plays_every_emotion(
     assert "The emotions are well balanced." in page.text
     for section in ("Who speaks", "How long they are", "Average spectra by emotion and sex"):
         assert section in page.text
-    assert "All by one speaker; all axes are the same" in page.text
-    from ser_core.lab.augmentations import AUGMENTATIONS
+    assert "All by one speaker; all axes and colours are the same" in page.text
+    assert "About 55 seconds in all." in page.text
+    from ser_core.lab.augmentations import AUGMENTATIONS, drawn_strength
 
+    for seed, (name, each) in enumerate(AUGMENTATIONS.items(), explore_sounds.SEED):
+        assert f"{each.title}: here {drawn_strength(name, seed):.3g} {each.unit}" in page.text
     assert page.tags["audio"] == len(EMOTIONS) + 1 + len(AUGMENTATIONS)
     # Those and the histogram of lengths and the spectra.
     assert page.tags["img"] == page.tags["audio"] + 2
@@ -156,15 +200,60 @@ def test_examples_are_of_one_voice_and_unreadable_ones_are_passed_over(trained: 
     assert "a1" not in {utterance.speaker for utterance, _ in chosen.values()}
 
 
-def test_what_is_measured_over_time_is_right_for_a_tone() -> None:
-    measured = explore_sounds.measure(tone(1.0, hertz=1000, level=0.5))
-    middle = slice(5, -5)
-    np.testing.assert_allclose(measured["centroid"][middle], 1000, atol=15)
-    np.testing.assert_allclose(measured["ZCR"][middle], 2000 / 16_000, atol=0.003)
-    np.testing.assert_allclose(measured["RMS"][middle], 0.5 / np.sqrt(2), rtol=0.01)
-    np.testing.assert_allclose(measured["envelope"][middle], 0.5, rtol=0.01)
-    assert measured["BER"][middle].min() > 40
-    assert measured["flux"][middle].max() < 0.01
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(40, "40 seconds"), (100, "2 minutes"), (3540, "59 minutes"), (5400, "1.5 hours")],
+)
+def test_lengths_are_in_a_unit_that_says_something(seconds: float, words: str) -> None:
+    assert explore._duration(seconds) == words
+
+
+def test_every_line_of_the_spectra_is_named(
+    trained: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # One emotion of men alone, another of women alone.
+    sexes = {"angry": "F", "sad": "M"}
+    utterances = [
+        replace(u, sex=sexes.get(u.emotion, "FM"[u.speaker[0] == "a"]))
+        for u in read(trained.manifest).utterances
+        if u.emotion != "sad" or u.speaker == "a1"
+    ]
+    drawn: list[Figure] = []
+    monkeypatch.setattr(plots, "picture", lambda figure, _: drawn.append(figure) or "")
+    (section,) = explore_sounds._spectra(utterances, ["angry", "neutral", "sad"])
+    (legend,) = drawn[0].legends
+    assert [text.get_text() for text in legend.get_texts()] == ["angry", "neutral", "sad"]
+    assert "the fewest are 2, of sad, men" in section
+
+
+def test_augmentations_are_drawn_on_one_scale_and_as_strong_as_chance_has_it(
+    trained: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ser_core.lab.augmentations import AUGMENTATIONS, drawn_strength
+
+    drawn: dict[str, Axes] = {}
+    monkeypatch.setattr(
+        plots, "picture", lambda figure, text: drawn.update({text: figure.axes[0]}) or ""
+    )
+    utterance = read(trained.manifest).utterances[0]
+    explore_sounds._augmentations(utterance, tone(1.0, hertz=440, level=0.5))
+    assert len(drawn) == 1 + len(AUGMENTATIONS)
+    pictures = [axes.images[0] for axes in drawn.values()]
+    assert len({picture.get_clim() for picture in pictures}) == 1
+    assert len({axes.get_xlim() for axes in drawn.values()}) == 1
+    before, louder = (
+        drawn[f"log-mel of the clip, {name}"].images[0].get_array().max()
+        for name in ("as it is", "gain")
+    )
+    seed = explore_sounds.SEED + [*AUGMENTATIONS].index("gain")
+    assert louder - before == pytest.approx(drawn_strength("gain", seed), abs=0.1)
+    places = {
+        round((drawn_strength(name, seed) - low) / (high - low), 2)
+        for seed, (name, (low, high)) in enumerate(
+            ((name, each.usual) for name, each in AUGMENTATIONS.items()), explore_sounds.SEED
+        )
+    }
+    assert len(places) > 5
 
 
 def test_a_player_holds_the_sound() -> None:
@@ -176,16 +265,6 @@ def test_a_player_holds_the_sound() -> None:
     assert rate == 16_000
     assert len(signal) == pytest.approx(16_000, abs=2000)
     assert np.abs(np.fft.rfft(signal)).argmax() * rate / len(signal) == pytest.approx(440, abs=5)
-
-
-def test_pictures_say_in_words_what_they_show() -> None:
-    confidence = np.array([0.9, 0.9, 0.6, 0.6])
-    right = np.array([True, True, True, False])
-    with plots.style():
-        diagram = plots.reliability_diagram(reliability(confidence, right, 10))
-        curve = plots.risk_curve(risk_coverage(confidence, right), 0.7)
-    assert "confidence 0.60: 50% right of 2; confidence 0.90: 100% right of 2" in diagram
-    assert "75% right if everything is answered, 100% if the surest 50% are" in curve
 
 
 def test_shades_grow_darker() -> None:
