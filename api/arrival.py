@@ -56,6 +56,11 @@ class Arrival:
         return self.complete and not self.too_large
 
     @property
+    def heavy(self) -> bool:
+        """A model may have to work for it."""
+        return self.head is not None and self.head.startswith(b"POST ")
+
+    @property
     def expects_continue(self) -> bool:
         """The client waits to be told that its body is wanted (RFC 9110, 10.1.1)."""
         return self.head is not None and bool(_EXPECT.search(self.head.lower()))

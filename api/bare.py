@@ -9,11 +9,16 @@ import uuid
 from collections.abc import Collection, Mapping
 from email.utils import formatdate
 from http import HTTPStatus
+from typing import Any
 
 from gunicorn.http import errors
 
+from api import logs, overload
+from api.arrival import Arrival
+from api.connections import send
 from api.headers import sharing
 from api.problems import REQUEST_ID, SANE_ID, Problem, about_blank
+from api.settings import Settings
 
 _SENT_ID = re.compile(rb"\r\nx-request-id:[ \t]*([^\r\n]*?)[ \t]*\r\n", re.IGNORECASE)
 _ORIGIN = re.compile(rb"\r\norigin:[ \t]*([^\r\n]*?)[ \t]*\r\n", re.IGNORECASE)
@@ -22,7 +27,6 @@ _STATUSES: Mapping[type[Exception], HTTPStatus] = {
     errors.LimitRequestLine: HTTPStatus.REQUEST_URI_TOO_LONG,
     errors.LimitRequestHeaders: HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
     errors.ExpectationFailed: HTTPStatus.EXPECTATION_FAILED,
-    errors.UnsupportedTransferCoding: HTTPStatus.NOT_IMPLEMENTED,
     errors.ForbiddenProxyRequest: HTTPStatus.FORBIDDEN,
 }
 _OURS = (
@@ -40,6 +44,34 @@ def of_error(error: Exception) -> tuple[Problem | HTTPStatus, bool]:
     if status is not None:
         return status, True
     return Problem("malformed-request", "What came in is not a request by HTTP/1.1."), True
+
+
+def refuse(
+    sock: Any,
+    problem: Problem | HTTPStatus,
+    arrival: Arrival,
+    settings: Settings,
+    *,
+    keep: bool = False,
+    **logged: str,
+) -> tuple[str, bool]:
+    """Answer a request, log and count it, as the app would.
+
+    The request's id, and whether there was room for the answer.
+    """
+    identity, data = answer(problem, arrival.head or b"", settings.cors_origins, keep=keep)
+    sent = send(sock, data)
+    if isinstance(problem, Problem):
+        name, status = problem.name, problem.status
+    else:
+        name, status = "malformed-request", problem.value
+    overload.on_bare_refusal(name, status)
+    if settings.access_log:
+        method = "POST" if arrival.heavy else None
+        logs.write(
+            method=method, route=None, status=status, seconds=0, request_id=identity, **logged
+        )
+    return identity, sent
 
 
 def answer(

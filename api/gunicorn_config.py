@@ -1,5 +1,6 @@
 """How gunicorn serves: `gunicorn --config python:api.gunicorn_config "api:create_app()"`."""
 
+import atexit
 import ctypes
 import gc
 import os
@@ -38,8 +39,6 @@ keepalive = 75  # longer than a load balancer's 60 s, so that it never reuses a 
 worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
 control_socket_disable = True
 
-_made: dict[str, str] = {}
-
 
 def on_starting(server: Any) -> None:
     """Stop with one clear line, before any worker starts, if a bundle cannot be served."""
@@ -49,8 +48,16 @@ def on_starting(server: Any) -> None:
         raise SystemExit(f"ser: {e}") from e
     server.stop = _tell_and(server.stop, server)
     if not os.environ.get(FOLDER):
-        folder = tempfile.mkdtemp(prefix="ser-metrics-", dir=worker_tmp_dir)
-        os.environ[FOLDER] = _made["metrics"] = folder
+        folder = tempfile.mkdtemp(prefix=f"ser-metrics-{os.getpid()}-", dir=worker_tmp_dir)
+        os.environ[FOLDER] = folder
+        # gunicorn's on_exit is not called where the start fails.
+        atexit.register(_remove, folder, os.getpid())
+
+
+def _remove(folder: str, owner: int) -> None:
+    """Leave nothing behind; the workers, which inherit this, end earlier."""
+    if os.getpid() == owner:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _tell_and(stop: Callable[..., None], server: Any) -> Callable[..., None]:
@@ -73,12 +80,6 @@ def child_exit(server: Any, worker: Any) -> None:
 
     CROWD.leave(worker.age)
     multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
-
-
-def on_exit(server: Any) -> None:
-    """Leave nothing behind."""
-    if folder := _made.get("metrics"):
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def pre_fork(server: Any, worker: Any) -> None:

@@ -13,13 +13,14 @@ import selectors
 import socket
 import time
 from concurrent import futures
+from contextvars import ContextVar
 from functools import partial
 from typing import Any
 
 from gunicorn.http import get_parser
 from gunicorn.http.errors import ParseException
 
-from api import bare, logs, overload
+from api import bare, overload
 from api.arrival import Arrival
 from api.connections import Answer, Incoming, Job, Lingering, Sending, send, send_some
 from api.door import Door
@@ -38,6 +39,9 @@ _LINGER_SECONDS = 2.0
 _REFUSED_LINGER_SECONDS = 5.0
 _STOP_IDLE_SECONDS = 2.0
 _RESCUE_SECONDS = 5.0
+
+_ARRIVAL: ContextVar[Arrival] = ContextVar("arrival")
+"""The request that this thread works on."""
 
 
 class Worker(Door):
@@ -134,12 +138,12 @@ class Worker(Door):
     # What is worked on
 
     def _is_full_for(self, arrival: Arrival) -> bool:
-        return self._in_flight >= self._settings.max_in_flight and _is_heavy(arrival)
+        return self._in_flight >= self._settings.max_in_flight and arrival.heavy
 
     def _hand_over(self, incoming: Incoming, refusal: str | None = None) -> None:
         """Give a request to a thread, to be served, or refused for a reason."""
         conn, arrival = incoming.conn, incoming.arrival
-        heavy = refusal is None and _is_heavy(arrival)
+        heavy = refusal is None and arrival.heavy
         if heavy and self._is_full_for(arrival):
             self._refuse_here(incoming, "overloaded")
             return
@@ -163,6 +167,7 @@ class Worker(Door):
     def _serve(self, job: Job) -> bool:
         """In a thread: parse and answer; whether the connection stays open."""
         job.started = time.monotonic()
+        _ARRIVAL.set(job.arrival)
         too_late = job.heavy and job.started > job.deadline
         overload.REFUSAL.set("deadline" if too_late else job.refusal)
         overload.WAITED.set(job.started - job.came)
@@ -193,13 +198,12 @@ class Worker(Door):
     def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
         """Answer what is no HTTP request."""
         problem, clients_fault = bare.of_error(exc)
-        identity, answer = bare.answer(problem)
-        if clients_fault:
-            # Not its text, which quotes what was sent.
-            self.log.warning("request %s is malformed: %s", identity, type(exc).__name__)
-        else:
+        # Not its text, which quotes what was sent.
+        identity, _ = bare.refuse(
+            client, problem, _ARRIVAL.get(), self._settings, fault=type(exc).__name__
+        )
+        if not clients_fault:
             self.log.error("request %s failed", identity, exc_info=exc)
-        send(client, answer)
 
     def _finish(self, job: Job, future: "futures.Future[bool]") -> None:
         self._jobs.discard(job)
@@ -240,18 +244,11 @@ class Worker(Door):
         The connection stays open where it is clear what comes next on it: to make it anew would
         cost more than the refusal.
         """
-        arrival, settings = incoming.arrival, self._settings
-        problem = overload.refusal(refusal)
+        arrival = incoming.arrival
         keep = refusal == "overloaded" and self.alive and arrival.plain
-        head = arrival.head or b""
-        identity, answer = bare.answer(problem, head, settings.cors_origins, keep=keep)
-        keep &= send(incoming.conn.sock, answer)
-        overload.on_bare_refusal(problem.name, problem.status)
-        if settings.access_log:
-            method = "POST" if _is_heavy(arrival) else None
-            logs.write(
-                method=method, route=None, status=problem.status, seconds=0, request_id=identity
-            )
+        problem, sock = overload.refusal(refusal), incoming.conn.sock
+        _, sent = bare.refuse(sock, problem, arrival, self._settings, keep=keep)
+        keep &= sent
         self._held -= arrival.received
         if not keep:
             self._forget(incoming)
@@ -392,8 +389,3 @@ class Worker(Door):
             now - self._rescue_since > _RESCUE_SECONDS
         ):
             os._exit(1)
-
-
-def _is_heavy(arrival: Arrival) -> bool:
-    """Whether a model may have to work for it."""
-    return arrival.head is not None and arrival.head.startswith(b"POST ")

@@ -1,11 +1,13 @@
 """What is no HTTP request gets a problem as well, never the server's own page."""
 
+import json
 import re
+from pathlib import Path
 
 import pytest
 
 from api import bare
-from tests.api.live import Server
+from tests.api.live import Server, serve
 
 BAD = {
     "no request line": (b"secret\r\n\r\n", 400, "/problems/malformed-request"),
@@ -41,8 +43,13 @@ BAD = {
     ),
     "an unknown coding": (
         b"POST /predict HTTP/1.1\r\nTransfer-Encoding: secret\r\n\r\n",
-        501,
-        "about:blank",
+        400,
+        None,
+    ),
+    "an unknown coding before chunks": (
+        b"POST /predict HTTP/1.1\r\nTransfer-Encoding: secret, chunked\r\n\r\n0\r\n\r\n",
+        400,
+        None,
     ),
 }
 
@@ -63,12 +70,34 @@ def test_what_is_no_request_is_answered_by_a_problem(live: Server, name: str) ->
 
 
 def test_the_log_names_the_request_and_the_fault_but_quotes_nothing(live: Server) -> None:
-    answer = live.send(b"GET /secret HTTP/secret\r\n\r\n")
+    answer = live.send(b"POST /secret HTTP/secret\r\n\r\n")
     (line,) = [
         each for each in live.log.read_text().splitlines() if answer.json["request_id"] in each
     ]
-    assert "is malformed: Invalid" in line
+    logged = json.loads(line)
+    assert logged.pop("time")
+    assert logged == {
+        "method": "POST",
+        "route": None,
+        "status": 400,
+        "seconds": 0,
+        "request_id": answer.json["request_id"],
+        "fault": "InvalidHTTPVersion",
+    }
     assert "secret" not in live.log.read_text()
+
+
+def test_what_is_no_request_is_answered_as_what_it_says_of_itself(tmp_path: Path) -> None:
+    sent = b"X-Request-ID: mine-1\r\nOrigin: https://example.org\r\n"
+    with serve(tmp_path, SER_WORKERS="1", SER_CORS_ORIGINS="https://example.org") as server:
+        answer = server.send(b"GET / HTTP/1.1\r\n" + sent + b"no colon\r\n\r\n")
+        assert answer.status == 400
+        assert answer.json["request_id"] == answer.headers["X-Request-ID"] == "mine-1"
+        assert answer.headers["Access-Control-Allow-Origin"] == "https://example.org"
+        assert server.send(b"GET /" + b"a" * 9_000 + b" HTTP/1.1\r\n\r\n").status == 414
+        counted = server.get("/metrics").body.decode()
+        assert 'ser_refusals_total{reason="malformed-request"} 2.0' in counted
+        assert 'ser_requests_total{method="other",route="none",status="414"} 1.0' in counted
 
 
 def test_a_failure_of_our_own_says_nothing_about_itself() -> None:

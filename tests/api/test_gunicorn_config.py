@@ -2,6 +2,7 @@ import json
 import platform
 import shutil
 import socket
+import tempfile
 import threading
 import time
 from hashlib import sha256
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ser_core.bundle import find_bundle
-from tests.api.live import Server, form, padded, run_to_its_end, serve
+from tests.api.live import Server, form, padded, run_to_its_end, serve, start
 from tests.sounds import encode, voice
 
 WAV = encode(voice(2.0))
@@ -102,6 +103,32 @@ def test_a_model_that_cannot_run_stops_the_server_instead_of_looping(
     assert status == 3
     assert output.count("Booting worker") == 1
     assert "is not a model that LiteRT can run" in output
+
+
+def _counters(server: Server) -> list[Path]:
+    folder = Path("/dev/shm") if Path("/dev/shm").is_dir() else Path(tempfile.gettempdir())
+    return list(folder.glob(f"ser-metrics-{server.process.pid}-*"))
+
+
+def test_the_counters_go_with_the_service_and_not_with_a_worker(tmp_path: Path) -> None:
+    with serve(tmp_path, SER_WORKERS="2") as server:
+        server.workers[0].terminate()
+        _wait_for_log(server, "Worker exiting")
+        while len(server.workers) < 2:
+            time.sleep(0.05)
+        assert len(_counters(server)) == 1
+    assert _counters(server) == []
+
+
+def test_a_start_that_fails_leaves_no_counters(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        server = start(tmp_path, PORT=str(taken.getsockname()[1]))
+        while not _counters(server):
+            assert server.process.poll() is None
+        assert server.process.wait(30) == 1
+    assert _counters(server) == []
 
 
 def test_port_and_workers_come_from_the_environment(live: Server) -> None:
