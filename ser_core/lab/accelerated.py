@@ -81,7 +81,8 @@ def fit(
     if begin is not None:
         begin(model)
     data = batches.Data.of(
-        train, balanced_probabilities(train.corpora, train.labels, train.speakers)
+        train,
+        balanced_probabilities(train.corpora, train.labels, train.speakers, valid.corpora),
     )
     network = _Network(model)
     best = network.weights()

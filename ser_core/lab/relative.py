@@ -7,7 +7,7 @@ heard (`benchmarks/experiments.md`).
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -130,6 +130,8 @@ class Described:
     speakers: Sequence[str]
     neutral: NDArray[np.bool_]
     """Which utterances are ordinary talk."""
+    wanted: Collection[str] = ()
+    """The corpora that are to be heard, as `balanced_probabilities` takes them."""
 
     def norm(self) -> Norm:
         """Population mean (each corpus counts the same) and spread around speakers' means."""
@@ -232,7 +234,7 @@ def fit_head(
     )
     references = References(data, seed)
     rng = references.rng
-    probabilities = balanced_probabilities(data.corpora, data.labels, data.speakers)
+    probabilities = balanced_probabilities(data.corpora, data.labels, data.speakers, data.wanted)
     hot = np.eye(classes, dtype=np.float32)[data.labels]
     # Half of what is heard is as it was recorded, the rest is any of its variants.
     variants = len(data.functionals)

@@ -1,6 +1,6 @@
 """Batches for training: balanced over corpora and classes, cropped, augmented, mixed."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import keras
@@ -15,13 +15,22 @@ SOFTNESS = 2.0
 """Temperature at which a network learns what its teachers say."""
 
 
+WANTED_SHARE = 0.6
+"""What the corpora that are to be heard have of all draws, at least."""
+
+
 def balanced_probabilities(
-    corpora: Sequence[str], labels: NDArray[np.int64], speakers: Sequence[str]
+    corpora: Sequence[str],
+    labels: NDArray[np.int64],
+    speakers: Sequence[str],
+    wanted: Collection[str] = (),
 ) -> NDArray[np.float64]:
     """How likely each utterance is drawn, `(utterances,)`.
 
     A corpus has a share as the square root of its size times the fourth root of the number of its
     speakers: other voices tell more than other takes. Within one, each class has the same.
+    The `wanted` corpora, those that the validation speakers are of, have `WANTED_SHARE` of all at
+    least: others are there to help, not to be heard.
     """
     names, corpus = np.unique(corpora, return_inverse=True)
     voices = np.array(speakers)
@@ -34,6 +43,11 @@ def balanced_probabilities(
             chosen = inside & (labels == label)
             probabilities[chosen] = share / len(classes) / chosen.sum()
     probabilities /= probabilities.sum()
+    asked = np.isin(corpora, [*wanted])
+    share = probabilities[asked].sum()
+    if 0 < share < WANTED_SHARE:
+        probabilities[asked] *= WANTED_SHARE / share
+        probabilities[~asked] *= (1 - WANTED_SHARE) / (1 - share)
     return probabilities
 
 

@@ -120,7 +120,9 @@ def fit(
     checkpoints = Checkpoints(folder, settings_of(preset, train, valid, seed))
     earlier = checkpoints.load() if resume else None
     keras.utils.set_random_seed(seed)
-    probabilities = balanced_probabilities(train.corpora, train.labels, train.speakers)
+    probabilities = balanced_probabilities(
+        train.corpora, train.labels, train.speakers, valid.corpora
+    )
     drawn = train.features, train.labels, probabilities
     judge = _Judge(preset, valid, checkpoints, progress)
     if earlier is not None:

@@ -53,6 +53,21 @@ def test_a_corpus_counts_as_the_root_of_its_size_and_its_classes_alike() -> None
     np.testing.assert_allclose(shares[18:], 1 / 9)
 
 
+def test_corpora_that_are_to_be_heard_have_most_of_the_draws() -> None:
+    corpora, speakers = ["own"] * 4 + ["large"] * 36 + ["other"] * 4, ["one"] * 44
+    labels = np.zeros(44, np.int64)
+    plain = balanced_probabilities(corpora, labels, speakers)
+    assert plain[:4].sum() == pytest.approx(0.2)
+    shares = balanced_probabilities(corpora, labels, speakers, wanted={"own"})
+    assert shares[:4].sum() == pytest.approx(0.6)
+    assert shares[4:40].sum() / shares[40:].sum() == pytest.approx(3)
+    assert shares.sum() == pytest.approx(1)
+    # Nothing changes where they have it already, are all there is, or are not there.
+    for wanted in ({"own", "large"}, {"own", "large", "other"}, {"elsewhere"}):
+        same = balanced_probabilities(corpora, labels, speakers, wanted=wanted)
+        np.testing.assert_allclose(same, plain)
+
+
 def test_a_corpus_of_more_voices_counts_more() -> None:
     corpora = ["few"] * 16 + ["many"] * 16
     speakers = [*"ab" * 8, *(f"{number}" for number in range(16))]
