@@ -109,7 +109,7 @@ class Client:
         *,
         profile: str | bool = False,
         references: Sequence[Recording] = (),
-        segments: Sequence[Mapping[str, Any]] = (),
+        segments: Sequence[Mapping[str, Any]] | None = None,
         **parameters: str | int | bool,
     ) -> Prediction:
         """Say which emotion a recording expresses.
@@ -124,24 +124,20 @@ class Client:
         Raises:
             ServiceError: the service refuses the recording, or has no time.
             OSError: the service cannot be reached.
+            ValueError: `channels="split"`, which `predict_channels` asks for.
         """
-        if profile:
-            parameters["profile"] = profile
-        if segments:
+        if parameters.get("channels") == "split":
+            raise ValueError("each channel has an answer of its own: use predict_channels")
+        if segments is not None:
             parameters["segments"] = json.dumps([dict(each) for each in segments])
-        return Prediction.of(self._post(recording, references, parameters))
+        return Prediction.of(self._post(recording, references, {"profile": profile, **parameters}))
 
     def predict_channels(
         self, recording: Recording, **parameters: str | int | bool
     ) -> list[Prediction | ServiceError]:
         """What each channel expresses, or why that cannot be said; otherwise as `predict`."""
         answer = self._post(recording, (), {**parameters, "channels": "split"})
-        return [
-            ServiceError(each["error"]["status"], each["error"])
-            if "error" in each
-            else Prediction.of(each)
-            for each in answer["channels"]
-        ]
+        return [_failure(each) or Prediction.of(each) for each in answer["channels"]]
 
     def models(self) -> list[dict[str, Any]]:
         """The models that the service has, the default one first."""
@@ -150,11 +146,10 @@ class Client:
     def _post(
         self, recording: Recording, references: Sequence[Recording], values: Mapping[str, Any]
     ) -> Any:
-        texts = {name: each if isinstance(each, str) else json.dumps(each)
-                 for name, each in values.items()}  # fmt: skip
-        files = [("file", recording), *(("reference", each) for each in references)]
-        sent = [(name, ("recording", _bytes(each))) for name, each in files]
-        return self._ask("POST", "/predict", fields=[*texts.items(), *sent])
+        sent: list[Any] = [("file", ("recording", _bytes(recording)))]
+        sent += [("reference", ("recording", _bytes(each))) for each in references]
+        sent += [(name, v if isinstance(v, str) else json.dumps(v)) for name, v in values.items()]
+        return self._ask("POST", "/predict", fields=sent)
 
     def _ask(self, method: str, path: str, **sent: Any) -> Any:
         try:
@@ -168,6 +163,10 @@ class Client:
         except ValueError:  # a proxy's page
             problem = {}
         raise ServiceError(response.status, problem if isinstance(problem, dict) else {})
+
+
+def _failure(answer: Mapping[str, Any]) -> ServiceError | None:
+    return ServiceError(answer["error"]["status"], answer["error"]) if "error" in answer else None
 
 
 class _Retry(urllib3.Retry):

@@ -89,6 +89,17 @@ def test_channels_are_judged_apart(client: Client) -> None:
     assert (right.status, right.kind) == (422, "silent")
 
 
+def test_no_parts_are_not_the_whole(client: Client) -> None:
+    with pytest.raises(ServiceError, match="a JSON list that is not empty"):
+        client.predict(WAV, segments=[])
+
+
+def test_channels_apart_are_asked_for_by_name(client: Client) -> None:
+    with pytest.raises(ValueError, match="use predict_channels"):
+        client.predict(WAV, channels="split")
+    assert client.predict(WAV, channels="mix", profile=False) == client.predict(WAV)
+
+
 def test_a_refusal_says_what_is_wrong(client: Client) -> None:
     with pytest.raises(ServiceError, match=r"^Silent recording \(422\)\. ") as caught:
         client.predict(encode(silence()))
