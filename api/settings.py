@@ -9,12 +9,19 @@ from typing import Any
 from api.cpus import available_cpus
 from ser_core.runtime import RUNTIMES
 
-MOST_WORKERS = 4
+MOST_WORKERS = 7
 """Unless asked for more: beyond it the CPUs go to interpreters, which share a worker's memory."""
 
 
 class SettingError(ValueError):
     """A variable of the environment with a value that cannot be used; the message names both."""
+
+
+def _workers(cpus: int) -> int:
+    """Processes by default: one a CPU, and of many CPUs as few as leave the fewest idle."""
+    if cpus <= MOST_WORKERS:
+        return cpus
+    return max(range(4, MOST_WORKERS + 1), key=lambda workers: cpus // workers * workers)
 
 
 def _text(value: str) -> str:
@@ -133,7 +140,7 @@ class Settings:
     workers: int = _setting(
         "SER_WORKERS WEB_CONCURRENCY",
         _whole(1, 256),
-        lambda: min(available_cpus(), MOST_WORKERS),
+        lambda: _workers(available_cpus()),
     )
     """Processes."""
     threads: int = _setting("SER_THREADS", _whole(1, 256), 4)
