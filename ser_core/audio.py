@@ -67,6 +67,8 @@ SILENCE = 1e-4
 Some three quantisation steps of 16 bits: dither and codec residue stay below it, while speech
 recorded at -50 dBFS lies thirty times above. A constant offset swings by nothing, so is silent."""
 
+_CANCELLED = "The channels cancel each other out once mixed: judge each (channels=split)."
+
 MAX_PEAK = 2.0**31
 """Float samples above 1 are kept, up to 32-bit integers written as floats; more is damage."""
 
@@ -238,6 +240,12 @@ class _Level:
         self.frames = 0
         self.lowest: NDArray[np.float64] = np.array(np.inf)
         self.highest: NDArray[np.float64] = np.array(-np.inf)
+        self.cancelled = False
+        """It is silent so far, but is made of channels that are not."""
+
+    @property
+    def swings(self) -> bool:
+        return bool((self.highest - self.lowest >= 2 * SILENCE).any())
 
     def add(self, block: Signal) -> None:
         if not block.size:
@@ -260,8 +268,8 @@ class _Level:
         self.check_not_silent()
 
     def check_not_silent(self) -> None:
-        if np.all(self.highest - self.lowest < 2 * SILENCE):
-            raise Silent("The audio is silent.")
+        if not self.swings:
+            raise Silent(_CANCELLED if self.cancelled else "The audio is silent.")
 
 
 def _as_float(signal: ArrayLike) -> Signal:
@@ -302,6 +310,8 @@ def _arranged_blocks(
     while (block := decoder.read()).size:
         arranged = arrange(block)
         heard.add(arranged)
+        if arranged.ndim < block.ndim and not heard.swings:
+            heard.cancelled |= bool((np.ptp(block, axis=0) >= 2 * SILENCE).any())
         _check_not_longer(heard.frames, decoder.sampling_rate, limits)
         yield arranged
 

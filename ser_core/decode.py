@@ -162,7 +162,7 @@ class SoundFileDecoder:
             self._file = _Sequential(stream)
         except soundfile.SoundFileError as error:
             stream.reraise()
-            raise NotAudio(f"The audio cannot be read: {_words(error)}") from error
+            raise unreadable(_words(error)) from error
         self._read = 0
         packed = self._file.format == "FLAC"
         self._block = FLAC_BLOCK if packed else BLOCK
@@ -203,6 +203,11 @@ class SoundFileDecoder:
             raise NotAudio("The audio is damaged: its header promises samples and none follow.")
         signal: Signal = block if self._type == "float32" else block * np.float32(2.0**-15)
         return signal
+
+
+def unreadable(words: str) -> NotAudio:
+    """Of a file whose first bytes promise a format, in a decoder's words."""
+    return NotAudio(f"The audio cannot be read: {words.rstrip('.')}. What is read: {READABLE}.")
 
 
 def _words(error: Exception) -> str:

@@ -15,7 +15,7 @@ from av.stream import Discard
 from numpy.typing import NDArray
 
 from ser_core.audio_errors import NotAudio, TooManyChannels
-from ser_core.decode import BLOCK, Signal, Stream
+from ser_core.decode import BLOCK, Signal, Stream, unreadable
 
 CODECS = (
     *("aac", "aac_latm", "alac", "flac", "mp3float", "mp3", "opus", "libopus", "vorbis"),
@@ -77,7 +77,7 @@ class AvDecoder:
             )
         except FAULTS as error:
             stream.reraise()
-            raise NotAudio(f"The audio cannot be read: {_words(error)}") from error
+            raise unreadable(_words(error)) from error
         try:
             self._open(demuxer)
         except BaseException:

@@ -192,6 +192,16 @@ def test_random_bytes_are_refused_whatever_they_start_with():
             load(head + junk)
 
 
+@pytest.mark.parametrize("start", [b"RIFF", b"OggS", b"\0\0\0\x18ftypM4A "])
+def test_what_begins_like_audio_and_is_none_is_told_what_is_read(start):
+    with pytest.raises(audio.NotAudio) as caught:
+        load(start + bytes(500))
+    words = str(caught.value)
+    assert words.startswith("The audio cannot be read: ")
+    assert words.endswith(f". What is read: {audio.READABLE}.")
+    assert ".." not in words
+
+
 def test_the_decoders_own_words_are_kept():
     with pytest.raises(audio.NotAudio, match="No 'data' chunk marker") as caught:
         load(b"RIFF\x10\x00\x00\x00WAVEfmt ")
@@ -302,6 +312,16 @@ def test_silence_is_refused(signal, sampling_rate):
     with pytest.raises(audio.Silent) as caught:
         load(sounds.encode(signal, "wav24", sampling_rate))
     assert caught.value.code == "silent"
+
+
+@pytest.mark.parametrize("sampling_rate", [16_000, 44_100])
+def test_channels_that_cancel_each_other_out_are_told_from_silence(sampling_rate):
+    sound = sounds.voice(5.0, sampling_rate=sampling_rate)
+    opposed = sounds.encode(np.stack([sound, -sound], axis=1), sampling_rate=sampling_rate)
+    with pytest.raises(audio.Silent, match="cancel each other out"):
+        load(opposed)
+    with pytest.raises(audio.Silent, match=r"^The audio is silent\.$"):
+        load(sounds.encode(np.zeros((16_000, 2), np.float32)))
 
 
 def test_sound_that_the_asked_rate_cannot_carry_is_silent():
