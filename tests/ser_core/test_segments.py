@@ -95,6 +95,27 @@ def test_the_work_can_be_ended_before_any_window(interpreters: int) -> None:
     assert len(calls) == 4
 
 
+@pytest.mark.parametrize(
+    ("sound", "expected"),
+    [
+        (
+            np.concatenate([voice(6.0), silence(6.0), voice(6.0)]),
+            {True, False},
+        ),
+        (np.concatenate([silence(6.0), voice(6.0), silence(6.0)]), {True}),
+        (np.concatenate([silence(6.0), tone(2.0), silence(6.0)]), {True}),
+        (tone(12.0), {True}),
+    ],
+    ids=["a pause", "silence at the edges", "one window", "no speech at all"],
+)
+def test_speech_is_false_only_beside_speech(sound: np.ndarray, expected: set[bool]) -> None:
+    segments = fakes.recognizer().predict(sound, 16_000).segments
+    assert {segment.speech for segment in segments} == expected
+    loud = np.flatnonzero(sound) / 16_000
+    assert segments[0].start == pytest.approx(loud[0], abs=0.15)
+    assert segments[-1].end == pytest.approx(loud[-1], abs=0.15)
+
+
 def test_marking_only_silence_is_refused() -> None:
     sound = np.concatenate([voice(2.0), silence(2.0)])
     with pytest.raises(Silent, match="every one of the segments"):
