@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import itertools
 import json
+import logging
 import socket
 import threading
 import time
@@ -13,6 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from api import Settings
+from api.arrival import Arrival
+from api.connections import Job
+from api.worker import Worker
 from tests.api.live import COMMAND, PATIENCE, Answer, Server, form, padded, serve
 from tests.sounds import encode, voice
 
@@ -358,6 +363,31 @@ def test_the_time_that_a_request_waits_for_a_thread_counts(tmp_path: Path) -> No
             assert answer.headers["Retry-After"] == "1"
         assert server.workers == [before]
         assert b"ser_audio_seconds_total 1.0\n" in server.get("/metrics").body
+
+
+@pytest.mark.parametrize(
+    ("started", "now", "hangs"),
+    [
+        (None, 500.0, False),
+        (71.0, 109.0, False),
+        (71.0, 111.0, True),
+        (499.0, 505.0, False),
+        (499.0, 510.0, True),
+    ],
+    ids=["waits", "at work", "hangs", "waited for long", "waited and hangs"],
+)
+def test_a_request_hangs_if_a_thread_does_not_answer_it_after_its_deadline(
+    monkeypatch: pytest.MonkeyPatch, started: float | None, now: float, hangs: bool
+) -> None:
+    ended: list[int] = []
+    monkeypatch.setattr("os._exit", ended.append)
+    worker = Worker.__new__(Worker)
+    worker._settings = Settings(request_timeout=30.0, hang_timeout=10.0)
+    worker._jobs = {Job(None, Arrival(0), None, True, deadline=100.0, came=70.0, started=started)}
+    worker._incoming, worker._rescue_since = {}, None
+    worker.pid, worker.log = 1, logging.getLogger()
+    worker._watch(now)
+    assert ended == [1] * hangs
 
 
 @pytest.mark.parametrize("with_lock", ["", "1"], ids=["lock released", "lock held"])
