@@ -111,7 +111,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _begin(options: argparse.Namespace, stores: Stores, output: Output) -> pa.Table:
-    """What is to be judged: the `location` and the `file` of each recording.
+    """What is to be judged: the `location` of each recording.
 
     It is held for the whole run, so it is a table: as strings it would take four times as much.
     """
@@ -119,36 +119,31 @@ def _begin(options: argparse.Namespace, stores: Stores, output: Output) -> pa.Ta
     done = output.begin(
         resume=options.resume, overwrite=options.overwrite, retry_errors=options.retry_errors
     )
-    _tell(listing, done)
-    work = {where: name for where, name in listing.names.items() if printable(name) not in done}
-    # Locations are bytes, since names on Linux need not be UTF-8.
+    work = [where for where in listing.locations if printable(where) not in done]
+    _tell(listing, len(work))
+    # They are bytes, since names on Linux need not be UTF-8.
     locations = [where.encode("utf-8", "surrogateescape") for where in work]
-    files = [printable(name) for name in work.values()]
-    return pa.table(
-        {
-            "location": pa.array(locations, pa.large_binary()),
-            "file": pa.array(files, pa.large_string()),
-        }
-    )
+    return pa.table({"location": pa.array(locations, pa.large_binary())})
 
 
-def _judge(work: pa.Table, output: Output, setup: Setup, workers: int | None) -> int:
+def _judge(locations: pa.Table, output: Output, setup: Setup, workers: int | None) -> int:
     """Have everything judged; returns how many recordings have an error."""
     from ser_core.batch import engine  # noqa: PLC0415 (Ray takes seconds)
 
-    locations = work.select(["location"])
     address = os.environ.get("RAY_ADDRESS", "local")
     errors = 0
     with (
         engine.running(
             None if address in ("", "local") else address, workers, locations.nbytes
         ) as ready,
-        tqdm(total=work.num_rows, unit="file", disable=None, smoothing=0.05) as progress,
+        tqdm(total=locations.num_rows, unit="file", disable=None, smoothing=0.05) as progress,
     ):
         where = _many(ready.nodes, "node") if ready.is_cluster else "this machine"
         logger.info("Judging on %s with %s.", where, _many(ready.workers, "worker"))
-        for rows in each_once(engine.score(locations, setup, ready), work.num_rows):
-            output.add(rows.set_column(0, "file", work["file"].take(rows["index"])))
+        for rows in each_once(engine.score(locations, setup, ready), locations.num_rows):
+            places = locations["location"].take(rows["index"]).to_pylist()
+            files = [place.decode("utf-8", "backslashreplace") for place in places]
+            output.add(rows.set_column(0, "file", pa.array(files, pa.string())))
             errors += rows.num_rows - rows["error"].null_count
             progress.update(rows.num_rows)
             if errors:
@@ -179,13 +174,14 @@ def _many(count: int, thing: str) -> str:
     return f"{count:,} {thing}{'s'[: count != 1]}"
 
 
-def _tell(listing: Listing, done: set[str]) -> None:
-    known = sum(printable(name) in done for name in listing.names.values())
+def _tell(listing: Listing, left: int) -> None:
+    count = len(listing.locations)
+    known = count - left
     notes = [f"{known:,} of them judged before"] if known else []
     if listing.left_out:
         notes.append(f"{_many(listing.left_out, 'other file')} left out")
     detail = f" ({', '.join(notes)})" if notes else ""
-    logger.info("%s%s.", _many(len(listing.names), "recording"), detail)
+    logger.info("%s%s.", _many(count, "recording"), detail)
 
 
 def _sum_up(out: str, count: int, failed: int, seconds: float) -> None:

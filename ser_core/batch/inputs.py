@@ -12,7 +12,7 @@ from typing import TextIO
 from pyarrow import fs
 
 from ser_core.batch import BatchError
-from ser_core.batch.storage import Stores, is_uri, local
+from ser_core.batch.storage import Stores, is_uri, local, reason, split
 
 SUFFIXES = frozenset(
     {".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".m4a"}
@@ -31,17 +31,17 @@ class Listing:
     """Recordings by where they are, each once."""
 
     stores: Stores
-    names: dict[str, str] = field(default_factory=dict)
-    """Absolute path or URI -> as the user names it, in the order of finding."""
+    locations: dict[str, None] = field(default_factory=dict)
+    """Absolute paths and URIs, in the order of finding."""
     left_out: int = 0
     """Files in folders that are no recordings by their names."""
 
     def add(self, location: str) -> None:
         """What is named twice, or in two ways, is one recording."""
         location = local(location)
-        absolute = location if is_uri(location) else str(Path(location).absolute())
-        key = absolute if is_uri(absolute) else os.path.normpath(absolute)
-        self.names.setdefault(key, location)
+        if not is_uri(location):
+            location = os.path.normpath(Path(location).absolute())
+        self.locations[location] = None
 
 
 def gather(inputs: Sequence[str], stores: Stores) -> Listing:
@@ -56,14 +56,16 @@ def gather(inputs: Sequence[str], stores: Stores) -> Listing:
     """
     listing = Listing(stores)
     for each in inputs:
-        before = len(listing.names)
+        before = len(listing.locations)
         known = listing.left_out
         place = local(each)
         try:
             found = _remote(place, listing) if is_uri(place) else _local(place, listing)
-        except OSError as e:
-            raise BatchError(f"{each}: {_reason(e)}") from e
-        if not found and len(listing.names) == before:
+        except BatchError:
+            raise
+        except Exception as e:  # each storage has errors of its own
+            raise BatchError(f"{each}: {reason(e)}") from e
+        if not found and len(listing.locations) == before:
             others = listing.left_out - known
             beside = f" ({others} other file{'s'[: others != 1]})" if others else ""
             raise BatchError(f"{each}: no recordings there{beside}")
@@ -107,17 +109,9 @@ def _walk(folder: str, listing: Listing) -> int:
 
 def _remote(uri: str, listing: Listing) -> int:
     filesystem, path = listing.stores.open(uri)
-    prefix = uri.rstrip("/").removesuffix(path.lstrip("/"))
     kind = filesystem.get_file_info(path).type
     if kind == fs.FileType.Directory:
-        found = filesystem.get_file_info(fs.FileSelector(path, recursive=True))
-        files = sorted(each.path for each in found if each.type == fs.FileType.File)
-        hidden = path.count("/") + 1
-        return sum(
-            _take(prefix + file.lstrip("/"), listing)
-            for file in files
-            if not any(part.startswith(".") for part in file.split("/")[hidden:-1])
-        )
+        return _walk_remote(uri, listing)
     if kind == fs.FileType.File:
         if PurePosixPath(path).suffix.lower() not in MANIFESTS:
             listing.add(uri)
@@ -128,10 +122,33 @@ def _remote(uri: str, listing: Listing) -> int:
     if not glob.has_magic(path):
         raise BatchError(f"{uri}: there is no such file or folder")
     globber, pattern = listing.stores.globber(uri)
-    matches = sorted(
-        name for name, info in globber.glob(pattern, detail=True).items() if info["type"] == "file"
+    root, key = split(uri)
+    above = path.strip("/").removesuffix(key.strip("/"))  # bucket/, or nothing
+    count = 0
+    for match, info in sorted(globber.glob(pattern, detail=True).items()):
+        place = f"{root}/{match.strip('/').removeprefix(above).lstrip('/')}"
+        if info["type"] == "file":
+            listing.add(place)
+            count += 1
+        elif "**" not in path:
+            count += _walk_remote(place, listing)
+    return count
+
+
+def _walk_remote(uri: str, listing: Listing) -> int:
+    filesystem, path = listing.stores.open(uri)
+    found = filesystem.get_file_info(fs.FileSelector(path, recursive=True))
+    top = path.strip("/")
+    below = sorted(
+        each.path.strip("/").removeprefix(top).lstrip("/")
+        for each in found
+        if each.type == fs.FileType.File
     )
-    return _add_all((prefix + str(match).lstrip("/") for match in matches), listing)
+    return sum(
+        _take(f"{uri.rstrip('/')}/{file}", listing)
+        for file in below
+        if not any(part.startswith(".") for part in file.split("/")[:-1])
+    )
 
 
 def _take(file: str, listing: Listing) -> int:
@@ -186,7 +203,3 @@ def _lines(file: TextIO) -> Iterator[str]:
     for line in file:
         if line.strip():
             yield line.strip()
-
-
-def _reason(error: OSError) -> str:
-    return error.strerror or " ".join(str(error).split())

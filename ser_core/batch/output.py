@@ -5,12 +5,14 @@ first and then renamed. What is there under the name `results.parquet` is theref
 and whoever is interrupted loses what was judged since the last part.
 """
 
+import contextlib
 import fcntl
 import json
 import os
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +20,7 @@ import pyarrow.parquet as pq
 from pyarrow import csv
 
 from ser_core.batch import BatchError
-from ser_core.batch.storage import Place
+from ser_core.batch.storage import Place, reason
 from ser_core.batch.table import METADATA, differences, schema
 
 FORMATS = (".parquet", ".csv")
@@ -32,6 +34,7 @@ _WRITTEN = -2
 _RUN = "run.json"
 _PART = "part-"
 _UNFINISHED = "unfinished"
+_LOCK = "lock"
 
 
 class Output:
@@ -65,64 +68,96 @@ class Output:
             BatchError: something is there that was not to be touched or does not fit, another run
                 writes to it, or nothing can be written.
         """
-        fresh = False
-        try:
-            if not (resume or overwrite):
-                self._check_nothing_there()
-            fresh = not self._parts.exists()
-            if fresh:
-                self._parts.make_folder()
+        with self._storage():
+            self._parts.make_folder()
             self._take_lock()
-            done = self._go_on(retry_errors) if resume else self._begin_anew()
-            with self._parts.child(_RUN).write() as file:
-                file.write(json.dumps({"anew": self._anew, "made_by": self._made_by}).encode())
-        except (OSError, BatchError) as e:
-            self._close()
-            if fresh:
-                self._parts.remove_folder()
-            if isinstance(e, BatchError):
+            # Only now is what is there nobody else's.
+            fresh = set(self._parts.children()) <= {_LOCK}
+            try:
+                if not (resume or overwrite):
+                    self._check_nothing_there(fresh)
+                done = self._go_on(retry_errors) if resume else self._begin_anew()
+                with self._whole(self._parts.child(_RUN)) as file:
+                    file.write(json.dumps({"anew": self._anew, "made_by": self._made_by}).encode())
+            except Exception:
+                if fresh:
+                    with contextlib.suppress(Exception):
+                        self._parts.remove_folder()
                 raise
-            raise BatchError(f"{self.place.name}: {_reason(e)}") from e
         self._begun = True
         return done
 
     def add(self, rows: pa.Table) -> None:
-        """Rows of the table; now and then they become a part."""
+        """Rows of the table; now and then they become a part.
+
+        Raises:
+            BatchError: they cannot be written.
+        """
         self._held.append(rows.cast(self._schema))
         late = time.monotonic() - self._written >= self._seconds
         if late or sum(table.num_rows for table in self._held) >= ROWS:
             self.checkpoint()
 
     def checkpoint(self) -> None:
-        """Write what is held as a part."""
+        """Write what is held as a part.
+
+        Raises:
+            BatchError: it cannot be written.
+        """
         if self._held:
-            unfinished = self._parts.child(_UNFINISHED)
-            with unfinished.write() as file:
+            part = self._parts.child(f"{_PART}{self._next:06d}.parquet")
+            with self._storage(), self._whole(part) as file:
                 pq.write_table(pa.concat_tables(self._held), file)
-            unfinished.move_to(self._parts.child(f"{_PART}{self._next:06d}.parquet"))
             self._next += 1
             self._held.clear()
         self._written = time.monotonic()
 
     def finish(self) -> None:
-        """Put all parts together under the table's own name, and remove them."""
+        """Put all parts together under the table's own name, and remove them.
+
+        Raises:
+            BatchError: it cannot be written.
+        """
         self.checkpoint()
-        newest = self._newest()
-        unfinished = self._parts.child(_UNFINISHED)
-        with unfinished.write() as file:
-            self._write_whole(file, newest)
-        unfinished.move_to(self.place)
-        self._parts.remove_folder()
+        with self._storage():
+            newest = self._newest()
+            with self._whole(self.place) as file:
+                self._write_whole(file, newest)
+            self._parts.remove_folder()
         self._close()
 
     def leave(self) -> None:
-        """Let others write to it; what is unfinished stays for `begin(resume=True)`."""
+        """Let others write to it; what is unfinished stays for `begin(resume=True)`.
+
+        Raises:
+            BatchError: the rows held cannot be written; where writing failed before, none are held.
+        """
         if not self._begun:
             return
         self.checkpoint()
-        if not self._part_names():
-            self._parts.remove_folder()
+        with self._storage():
+            if not self._part_names():
+                self._parts.remove_folder()
         self._close()
+
+    @contextlib.contextmanager
+    def _storage(self) -> Iterator[None]:
+        """A storage that fails ends the run: nothing is tried there again, not even by `leave`."""
+        try:
+            yield
+        except Exception as e:  # each storage has errors of its own
+            self._close()
+            if isinstance(e, BatchError):
+                raise
+            raise BatchError(f"{self.place.name}: {reason(e)}") from e
+
+    @contextlib.contextmanager
+    def _whole(self, place: Place) -> Iterator[BinaryIO]:
+        """A file that has another name until it is whole."""
+        unfinished = self._parts.child(_UNFINISHED)
+        with unfinished.write() as file:
+            yield file
+        unfinished.move_to(place)
 
     def _close(self) -> None:
         self._begun = False
@@ -130,9 +165,9 @@ class Output:
             os.close(self._lock)
             self._lock = None
 
-    def _check_nothing_there(self) -> None:
+    def _check_nothing_there(self, fresh: bool) -> None:
         ways = "--resume goes on with it, --overwrite begins anew"
-        if self._parts.exists():
+        if not fresh:
             raise BatchError(f"{self._parts.name} holds an unfinished run: {ways}")
         if self.place.exists():
             raise BatchError(f"{self.place.name} exists: {ways}")
@@ -140,11 +175,16 @@ class Output:
     def _take_lock(self) -> None:
         if not self._parts.is_local:
             return
-        self._lock = os.open(f"{self._parts.path}/lock", os.O_CREAT | os.O_RDWR, 0o644)
+        path = Path(self._parts.child(_LOCK).path)
         try:
+            self._lock = os.open(path, os.O_CREAT | os.O_RDWR, 0o644)
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as e:
-            raise BatchError(f"{self.place.name}: another `ser batch` is writing it") from e
+            # Whoever had it may have removed it with the folder: then it keeps nobody out.
+            held = os.path.samestat(os.fstat(self._lock), path.stat())
+        except (BlockingIOError, FileNotFoundError):
+            held = False
+        if not held:
+            raise BatchError(f"{self.place.name}: another `ser batch` is writing it")
 
     def _begin_anew(self) -> set[str]:
         # What is there under the table's own name stays until the new one is whole.
@@ -266,7 +306,3 @@ class Output:
                     writer.write_table(held.slice(0, ROWS))
                     held = held.slice(ROWS)
             writer.write_table(held)
-
-
-def _reason(error: OSError) -> str:
-    return error.strerror or " ".join(str(error).split())

@@ -111,7 +111,7 @@ class Scorer:
             source = answer()
             with source if isinstance(source, io.IOBase) else nullcontext():
                 return judge(self._recognizer, source, self._limits)
-        except OSError as e:
+        except Exception as e:  # a location may be anything, and each storage has errors of its own
             return storage_failed(self._recognizer.bundle, e)
         finally:
             faulthandler.cancel_dump_traceback_later()

@@ -10,6 +10,7 @@ from typing import BinaryIO
 from urllib.parse import unquote
 
 import fsspec
+import fsspec.core
 import pyarrow
 from fsspec.implementations.arrow import ArrowFSWrapper
 from pyarrow import fs
@@ -43,49 +44,72 @@ def local(location: str) -> str:
     return unquote("/" + location[len("file://") :].partition("/")[2])
 
 
+def reason(error: Exception) -> str:
+    """What an error of a storage says, on one line."""
+    said = getattr(error, "strerror", None) or error
+    return " ".join(str(said).split()) or type(error).__name__
+
+
+def split(uri: str) -> tuple[str, str]:
+    """`scheme://host` and what comes after it."""
+    matched = _URI.match(uri)
+    assert matched is not None  # noqa: S101 (`is_uri` was asked)
+    host, _, path = uri[matched.end() :].partition("/")
+    return f"{matched[1].lower()}://{host}", path
+
+
 @dataclass
 class Stores:
-    """Connections, one for each bucket or host; pickled, they go to where the work is done."""
+    """Connections to buckets; pickled, they go to where the work is done."""
 
     connected: dict[str, fs.FileSystem] = field(default_factory=dict)
+    """Those of pyarrow: fsspec keeps its own, one a thread where threads cannot share it."""
 
-    def open(self, uri: str) -> tuple[fs.FileSystem, str]:
+    def open(self, uri: str, *, alone: bool = False) -> tuple[fs.FileSystem, str]:
         """The file system of a URI, and the path in it.
 
-        Keys are taken as they are: nothing in them is decoded.
+        Keys are taken as they are: nothing in them is decoded. `alone` asks for a connection of
+        its own, where threads cannot share one.
 
         Raises:
-            BatchError: the scheme is unknown, or needs a package that is not installed.
+            BatchError: the scheme is unknown, needs a package that is not installed or more than
+                a URI tells, or nobody answers.
         """
-        scheme, rest = _parts(uri)
-        root = f"{scheme}://{rest.partition('/')[0]}"
-        if root not in self.connected:
-            self.connected[root] = _connect(scheme, root)
-        filesystem = self.connected[root]
-        if scheme in _ROOT_IS_BUCKET:
-            return filesystem, rest.rstrip("/")
-        return filesystem, str(_fsspec(filesystem)._strip_protocol(uri))
+        root, path = split(uri)
+        scheme, _, bucket = root.partition("://")
+        try:
+            if scheme not in _ROOT_IS_BUCKET:
+                # It has what the URI says of host, port and user, and is to have nothing of a file.
+                other, _ = fsspec.core.url_to_fs(root, skip_instance_cache=alone)
+                return fs.PyFileSystem(fs.FSSpecHandler(other)), str(other._strip_protocol(uri))
+            if root not in self.connected:
+                self.connected[root] = _s3(bucket) if scheme == "s3" else fs.GcsFileSystem()
+        except Exception as e:  # of fsspec's, each raises what the library below it does
+            raise BatchError(f"{root}: {reason(e)}") from e
+        return self.connected[root], f"{bucket}/{path}".rstrip("/")
 
     def source(self, location: str) -> Source:
         """What can be judged: a path, the bytes of a short file, or a long one as an open file.
 
         Raises:
-            OSError: there is no such file, or the storage cannot be reached.
+            OSError: there is no such file, or the storage cannot be reached; or whatever else the
+                library that opens it raises.
         """
         if not is_uri(location):
             return location
         filesystem, path = self.open(location)
-        file = filesystem.open_input_file(path)
-        if file.size() <= WHOLE:
-            with file:
+        with filesystem.open_input_file(path) as file:
+            if file.size() <= WHOLE:
                 return bytes(file.read())
-        return io.BufferedReader(_Raw(file), BLOCK)
+        # It is heard while this thread reads the next, and over FTP one can only follow the other.
+        filesystem, path = self.open(location, alone=True)
+        return io.BufferedReader(_Raw(filesystem.open_input_file(path)), BLOCK)
 
     def globber(self, uri: str) -> tuple[fsspec.AbstractFileSystem, str]:
         """The same as `open`, as an fsspec file system: those know patterns."""
         filesystem, path = self.open(uri)
         if isinstance(filesystem, fs.PyFileSystem):
-            return _fsspec(filesystem), path
+            return filesystem.handler.fs, path
         return ArrowFSWrapper(filesystem), path
 
 
@@ -175,24 +199,7 @@ class Place:
         self.filesystem.move(self.path, place.path)
 
 
-def _parts(uri: str) -> tuple[str, str]:
-    matched = _URI.match(uri)
-    assert matched is not None  # noqa: S101 (`is_uri` was asked)
-    return matched[1].lower(), uri[matched.end() :]
-
-
-def _connect(scheme: str, root: str, environment: Mapping[str, str] = os.environ) -> fs.FileSystem:
-    try:
-        if scheme == "s3":
-            return _s3(root.partition("://")[2], environment)
-        if scheme in ("gs", "gcs"):
-            return fs.GcsFileSystem()
-        return fs.PyFileSystem(fs.FSSpecHandler(fsspec.filesystem(scheme)))
-    except (ImportError, ValueError, OSError) as e:
-        raise BatchError(f"{root}: {' '.join(str(e).split())}") from e
-
-
-def _s3(bucket: str, environment: Mapping[str, str]) -> fs.S3FileSystem:
+def _s3(bucket: str, environment: Mapping[str, str] = os.environ) -> fs.S3FileSystem:
     """By the variables that Amazon's own tools know; pyarrow knows all but the endpoint's."""
     endpoint = environment.get("AWS_ENDPOINT_URL_S3") or environment.get("AWS_ENDPOINT_URL")
     region = environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION")
@@ -201,7 +208,3 @@ def _s3(bucket: str, environment: Mapping[str, str]) -> fs.S3FileSystem:
     return fs.S3FileSystem(
         endpoint_override=endpoint, region=region, request_timeout=TIMEOUT, connect_timeout=TIMEOUT
     )
-
-
-def _fsspec(filesystem: fs.FileSystem) -> fsspec.AbstractFileSystem:
-    return filesystem.handler.fs

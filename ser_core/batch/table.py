@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from ser_core.audio import AudioError, Limits, Source
 from ser_core.batch import BatchError
+from ser_core.batch.storage import reason
 from ser_core.bundle import Bundle, sha256
 from ser_core.recognizer import Recognizer
 
@@ -67,9 +68,9 @@ def failed(bundle: Bundle, error: str, code: str) -> dict[str, Any]:
     return _names(bundle) | {"error": error, "error_code": code}
 
 
-def storage_failed(bundle: Bundle, error: OSError) -> dict[str, Any]:
+def storage_failed(bundle: Bundle, error: Exception) -> dict[str, Any]:
     """The row of a recording that could not be read."""
-    return failed(bundle, error.strerror or " ".join(str(error).split()), "storage")
+    return failed(bundle, reason(error), "storage")
 
 
 def printable(name: str) -> str:

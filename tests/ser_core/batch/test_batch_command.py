@@ -1,20 +1,25 @@
 """`ser batch` where no recording is judged: usage, what stands in the way, nothing to do."""
 
+import contextlib
+import errno
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from ser_core import Recognizer
 from ser_core.audio import DEFAULT_LIMITS
-from ser_core.batch import BatchError
+from ser_core.batch import BatchError, engine
 from ser_core.batch.command import each_once
 from ser_core.batch.output import Output
 from ser_core.batch.storage import Place, Stores
-from ser_core.batch.table import failed, judge, made_by, schema
+from ser_core.batch.table import failed, judge, made_by, schema, scored_schema
 from ser_core.cli import main
 from tests.ser_core.batch.conftest import ROOT, clean_environment
 from tests.sounds import encode, voice
@@ -92,13 +97,81 @@ def test_a_table_that_has_everything_needs_no_ray(
     how = made_by(recognizer.bundle, DEFAULT_LIMITS)
     output = Output(Place.of("x.parquet", Stores()), how, 0)
     output.begin(resume=False, overwrite=False)
-    row = {"file": clip, **judge(recognizer, clip, DEFAULT_LIMITS)}
+    row = {"file": str(Path(clip).absolute()), **judge(recognizer, clip, DEFAULT_LIMITS)}
     output.add(pa.Table.from_pylist([row], schema=schema(recognizer.bundle.emotions)))
     output.finish()
     before = Path("x.parquet").read_bytes()
-    assert main(["batch", clip, "./clip.wav", "--out", "x.parquet", "--resume"]) == 0
-    assert Path("x.parquet").read_bytes() == before
-    assert caplog.messages == ["1 recording (1 of them judged before).", "x.parquet has them all."]
+    for spelling in (clip, "./clip.wav", str(Path(clip).absolute())):
+        caplog.clear()
+        assert main(["batch", spelling, "--out", "x.parquet", "--resume"]) == 0
+        assert Path("x.parquet").read_bytes() == before
+        assert caplog.messages == [
+            "1 recording (1 of them judged before).", "x.parquet has them all.",
+        ]  # fmt: skip
+
+
+class NoRay:
+    """What stands in for it: the work is done here, a recording at a time."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(engine, "running", self._running)
+        monkeypatch.setattr(engine, "score", self._score)
+
+    @contextlib.contextmanager
+    def _running(self, *_: object) -> Iterator[engine.Engine]:
+        yield engine.Engine(1, 1, is_cluster=False)
+
+    def _score(self, locations: pa.Table, *_: object) -> Iterator[pa.Table]:
+        recognizer = Recognizer.load()
+        for index, location in enumerate(locations["location"].to_pylist()):
+            row = {"index": index, **judge(recognizer, location.decode(), DEFAULT_LIMITS)}
+            yield pa.Table.from_pylist([row], schema=scored_schema(recognizer.bundle.emotions))
+
+
+def files(path: str) -> list[str]:
+    return [str(name) for name in pq.read_table(path)["file"].to_pylist()]
+
+
+def test_a_relative_name_is_another_file_from_another_folder(
+    clip: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    NoRay(monkeypatch)
+    out = str(tmp_path / "x.parquet")
+    assert main(["batch", clip, "--out", out]) == 0
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / clip).write_bytes(Path(clip).read_bytes())
+    monkeypatch.chdir("b")
+    assert main(["batch", clip, f"../{clip}", "--out", out, "--resume"]) == 0
+    assert files(out) == [f"{tmp_path}/clip.wav", f"{tmp_path}/b/clip.wav"]
+
+
+@pytest.mark.parametrize("written", [1, 2, 3, 4], ids=["begin", "first", "second", "table"])
+def test_a_full_disk_is_one_line_and_loses_nothing_that_was_written(
+    clip: str, written: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    NoRay(monkeypatch)
+    Path("other.wav").write_bytes(Path(clip).read_bytes())
+    arguments = ["batch", clip, "other.wav", "--out", "x.parquet", "--checkpoint", "0"]
+    write = Place.write
+    writes = []
+
+    def until_it_is_full(self: Place) -> BinaryIO:
+        writes.append(self.path)
+        if len(writes) >= written:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(self)
+
+    with monkeypatch.context() as full:
+        full.setattr(Place, "write", until_it_is_full)
+        assert main(arguments) == 1
+    (line,) = (each for each in capsys.readouterr().err.splitlines() if each.startswith("ser: "))
+    assert line == "ser: x.parquet: No space left on device"
+    assert len(writes) == written  # nothing is tried again
+    parts = sorted(Path().glob("x.parquet.parts/part-*"))
+    assert len(parts) == max(0, min(2, written - 2))
+    assert main([*arguments, "--resume"]) == 0
+    assert files("x.parquet") == [str(Path(name).absolute()) for name in (clip, "other.wav")]
+    assert sorted(path.name for path in Path().iterdir()) == ["clip.wav", "other.wav", "x.parquet"]
 
 
 def test_what_nobody_has_thought_of_is_an_error_of_one_row(clip: str) -> None:

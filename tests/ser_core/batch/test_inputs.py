@@ -22,7 +22,9 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def names(*inputs: str) -> list[str]:
-    return list(listed(*inputs).names.values())
+    """What is found, without the folder in which the test is."""
+    here = f"{Path.cwd()}/"
+    return [location.removeprefix(here) for location in listed(*inputs).locations]
 
 
 def listed(*inputs: str) -> Listing:
@@ -30,15 +32,16 @@ def listed(*inputs: str) -> Listing:
 
 
 def test_a_folder_gives_what_is_a_recording_by_its_ending(calls: Path) -> None:
-    found = listed("calls")
-    assert list(found.names.values()) == [
+    assert names("calls") == [
         "calls/a.FLAC", "calls/b.wav", "calls/deep/d.m4a", "calls/deep/er/c.opus",
     ]  # fmt: skip
-    assert found.left_out == 2  # notes.md and what macOS leaves behind
+    assert listed("calls").left_out == 2  # notes.md and what macOS leaves behind
 
 
-def test_recordings_are_found_where_they_are_and_named_as_asked(calls: Path) -> None:
-    assert listed("calls/b.wav").names == {str(calls / "b.wav"): "calls/b.wav"}
+@pytest.mark.parametrize("spelling", ["calls/b.wav", "./calls//b.wav", "calls/../calls/b.wav"])
+def test_a_recording_has_one_name_however_it_is_spelled(calls: Path, spelling: str) -> None:
+    for each in (spelling, f"{calls.parent}/{spelling}", f"file://{calls.parent}/{spelling}"):
+        assert list(listed(each).locations) == [f"{calls}/b.wav"]
 
 
 def test_a_pattern_gives_what_matches_whatever_its_ending(calls: Path) -> None:
@@ -50,7 +53,7 @@ def test_a_pattern_gives_what_matches_whatever_its_ending(calls: Path) -> None:
 def test_a_file_named_twice_or_in_two_ways_is_one_recording(calls: Path) -> None:
     twice = names("calls/b.wav", "./calls/../calls/b.wav", str(calls / "b.wav"), "calls/*.wav")
     assert twice == ["calls/b.wav"]
-    assert names(f"file://{calls}/b.wav", "calls/b.wav") == [f"{calls}/b.wav"]
+    assert names(f"file://{calls}/b.wav", "calls/b.wav") == ["calls/b.wav"]
 
 
 def test_a_csv_manifest_is_relative_to_itself(calls: Path) -> None:

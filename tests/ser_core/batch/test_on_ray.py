@@ -95,6 +95,16 @@ def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str] | Non
         time.sleep(0.05)
 
 
+ELSEWHERE = {
+    "nosuch://x/y.wav": "nosuch://x: Protocol not known: nosuch",
+    "ftp://127.0.0.1:1/x.wav": "ftp://127.0.0.1:1: Connection refused",
+    "dbfs://x/y.wav": "dbfs://x: DatabricksFileSystem.__init__() missing 2 required positional "
+    "arguments: 'instance' and 'token'",
+    "s3://calls//x.wav": "Empty path component in path calls//x.wav",
+}
+"""Locations that cannot be opened, and why."""
+
+
 def test_a_laptop_needs_nothing_but_the_command(
     tmp_path: Path, clips: dict[str, bytes], expected: list[Row]
 ) -> None:
@@ -103,22 +113,25 @@ def test_a_laptop_needs_nothing_but_the_command(
     for name, content in clips.items():
         (folder / name).write_bytes(content)
     manifest = tmp_path / "more.csv"
-    manifest.write_text("path\nclips/03.wav\nclips/none.wav\n")
+    manifest.write_text("\n".join(["path", "clips/03.wav", "clips/none.wav", *ELSEWHERE, ""]))
     out = tmp_path / "table.csv"
-    done = run(folder, f"{folder}/0*.wav", manifest, "--out", out, "--workers", "1")
+    done = run(
+        folder, f"{folder}/0*.wav", manifest, "--out", out, "--workers", "1", AWS_REGION="eu-west-1"
+    )
     types = pyarrow.csv.ConvertOptions(
         column_types={"version": pyarrow.string()}, strings_can_be_null=True
     )
-    missing = {**expected[11], "file": f"{tmp_path}/clips/none.wav"}
-    missing |= {"error": "No such file or directory", "error_code": "storage"}
+    away = {f"{folder}/none.wav": "No such file or directory", **ELSEWHERE}
+    storage = {**expected[11], "error_code": "storage"}
     assert pyarrow.csv.read_csv(out, convert_options=types).to_pylist() == [
         *told(expected, str(folder)),
-        missing,
+        *({**storage, "file": file, "error": error} for file, error in away.items()),
     ]
     lines = [line for line in done.stderr.splitlines() if not line.startswith("Ray was not ready")]
-    assert lines[:2] == [f"{COUNT + 1} recordings.", "Judging on this machine with 1 worker."]
-    assert lines[2].startswith(f"{COUNT + 1} recordings in ")
-    assert lines[2].endswith(f" 4 of them with an error: {out}")
+    count = COUNT + len(away)
+    assert lines[:2] == [f"{count} recordings.", "Judging on this machine with 1 worker."]
+    assert lines[2].startswith(f"{count} recordings in ")
+    assert lines[2].endswith(f" {3 + len(away)} of them with an error: {out}")
     assert len(lines) == 3
     assert sorted(each.name for each in tmp_path.iterdir()) == ["clips", "more.csv", "table.csv"]
 

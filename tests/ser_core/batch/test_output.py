@@ -1,6 +1,8 @@
 """The table of `ser batch`: whole under its name, or not there."""
 
+import fcntl
 import shutil
+import signal
 import subprocess
 import sys
 import tracemalloc
@@ -181,6 +183,31 @@ def test_overwriting_keeps_the_old_table_until_the_new_one_is_whole(path: Path) 
     assert read(path) == rows("b.wav", "c.wav").to_pylist()
 
 
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from ser_core.batch.storage import Place
+from tests.ser_core.batch.test_output import begun
+
+def killed(self: Place) -> None:
+    Path(self.path).write_bytes(b"")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+Place.write = killed
+begun(Path(sys.argv[1]), resume=True)
+"""
+
+
+def test_a_run_that_is_killed_while_it_begins_again_loses_nothing(path: Path) -> None:
+    interrupted = begun(path)
+    interrupted.add(rows("a.wav"))
+    interrupted.leave()
+    command = [sys.executable, "-c", KILLED, str(path)]
+    done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert output(path).begin(resume=True, overwrite=False) == {"a.wav"}
+
+
 def test_a_run_that_judged_nothing_leaves_nothing(path: Path) -> None:
     begun(path).leave()
     assert list(path.parent.iterdir()) == []
@@ -193,6 +220,46 @@ def test_two_runs_do_not_write_the_same_table(path: Path) -> None:
     first.add(rows("a.wav"))
     first.finish()
     assert read(path) == rows("a.wav").to_pylist()
+
+
+@pytest.mark.parametrize("how", [{}, {"resume": True}, {"overwrite": True}])
+def test_of_two_that_begin_together_one_goes_on(
+    path: Path, monkeypatch: pytest.MonkeyPatch, how: dict[str, bool]
+) -> None:
+    first = output(path)
+    make_folder = Place.make_folder
+
+    def and_then_the_other(self: Place) -> None:
+        monkeypatch.undo()
+        first.begin(resume=False, overwrite=False)
+        make_folder(self)
+
+    # Where it makes the folder, it has seen that nothing is there.
+    monkeypatch.setattr(Place, "make_folder", and_then_the_other)
+    with pytest.raises(BatchError, match="another `ser batch` is writing it"):
+        begun(path, **how)
+    first.add(rows("a.wav"))
+    first.finish()
+    assert read(path) == rows("a.wav").to_pylist()
+
+
+def test_the_lock_of_a_folder_that_was_removed_is_none(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = begun(path)
+    lock = fcntl.flock
+
+    def when_the_other_has_finished(file: int, how: int) -> None:
+        monkeypatch.undo()
+        first.add(rows("a.wav"))
+        first.finish()
+        lock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", when_the_other_has_finished)
+    with pytest.raises(BatchError, match="another `ser batch` is writing it"):
+        begun(path)
+    assert read(path) == rows("a.wav").to_pylist()
+    assert [each.name for each in path.parent.iterdir()] == [path.name]
 
 
 @pytest.mark.parametrize(

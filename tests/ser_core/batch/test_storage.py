@@ -1,10 +1,16 @@
 """Recordings in buckets and elsewhere, without Ray."""
 
+import io
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, ClassVar
 
+import fsspec
 import numpy as np
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
+from fsspec.utils import infer_storage_options
 
 from ser_core import audio
 from ser_core.batch import BatchError, storage
@@ -38,7 +44,7 @@ def stores(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stores]:
 
 
 def names(stores: Stores, *inputs: str) -> list[str]:
-    return list(gather(inputs, stores).names.values())
+    return list(gather(inputs, stores).locations)
 
 
 @pytest.mark.parametrize(
@@ -48,6 +54,8 @@ def names(stores: Stores, *inputs: str) -> list[str]:
         ("s3://talks/a/", ["s3://talks/a/1.flac", "s3://talks/a/b/2 %41#?.flac"]),
         ("s3://talks/a/1.flac", ["s3://talks/a/1.flac"]),
         ("s3://talks/a/*.flac", ["s3://talks/a/1.flac"]),
+        ("s3://talks/a/b*", ["s3://talks/a/b/2 %41#?.flac"]),
+        ("s3://talks/[ab]", ["s3://talks/a/1.flac", "s3://talks/a/b/2 %41#?.flac"]),
         ("s3://talks/a/b/2 %41#?.flac", ["s3://talks/a/b/2 %41#?.flac"]),
         ("s3://talks/list.csv", ["s3://talks/a/1.flac", "s3://talks/x.wav"]),
         ("s3://talks/a/notes.txt", ["s3://talks/a/1.flac", "s3://talks/a/b/2 %41#?.flac"]),
@@ -79,6 +87,11 @@ def test_an_object_sounds_like_the_file_that_it_was(
     np.testing.assert_array_equal(audio.load(source), audio.load(SOUND))
 
 
+def test_a_key_that_cannot_be_is_named(stores: Stores) -> None:
+    with pytest.raises(BatchError, match=r"^s3://talks//1\.flac: Empty path component"):
+        names(stores, "s3://talks//1.flac")
+
+
 def test_an_object_that_went_away_is_an_error_of_the_storage(stores: Stores) -> None:
     with pytest.raises(FileNotFoundError):
         stores.source("s3://talks/none.wav")
@@ -94,6 +107,79 @@ def test_other_schemes_are_opened_by_fsspec(tmp_path: Path) -> None:
         assert stores.source(name) == SOUND
 
 
-def test_a_scheme_whose_package_is_missing_says_which() -> None:
-    with pytest.raises(BatchError, match=r"^abfs://box: .*adlfs"):
-        names(Stores(), "abfs://box/1.wav")
+class Hosted(MemoryFileSystem):  # type: ignore[misc]
+    """Files on a host, which is to be told a user: as FTP, SFTP, GitHub and others are."""
+
+    protocol = "hosted"
+    store: ClassVar[dict[str, Any]] = {}
+
+    def __init__(self, host: str, username: str, **options: Any) -> None:
+        super().__init__(**options)
+        if (host, username) != ("box", "me"):
+            raise RuntimeError("530 Login\nincorrect")  # no OSError, like ftplib's and paramiko's
+
+    @classmethod
+    def _strip_protocol(cls, path: str) -> str:
+        return f"/{path.removeprefix('hosted://me@box').strip('/')}".rstrip("/")
+
+    @staticmethod
+    def _get_kwargs_from_urls(path: str) -> dict[str, Any]:
+        options = infer_storage_options(path)
+        return {key: options[key] for key in ("host", "username") if key in options}
+
+
+@pytest.fixture
+def hosted() -> str:
+    """A host with a recording in a folder, and one that is hidden."""
+    fsspec.register_implementation("hosted", Hosted, clobber=True)
+    files = Hosted("box", "me")
+    files.pipe({"/calls/1 #.flac": SOUND, "/.hidden/2.flac": SOUND})
+    return "hosted://me@box"
+
+
+@pytest.mark.parametrize("place", ["", "/", "/calls", "/calls/", "/c*", "/calls/*.flac", "/**"])
+def test_a_host_is_asked_as_the_user_that_the_uri_names(hosted: str, place: str) -> None:
+    (name,) = (each for each in names(Stores(), hosted + place) if "hidden" not in each)
+    assert name == f"{hosted}/calls/1 #.flac"
+    assert Stores().source(name) == SOUND
+
+
+def test_a_connection_is_not_shared_by_threads_nor_by_a_long_file(
+    hosted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stores, name = Stores(), f"{hosted}/calls/1 #.flac"
+    mine, _ = stores.globber(name)
+    with ThreadPoolExecutor(1) as other:
+        theirs, _ = other.submit(stores.globber, name).result()
+    assert stores.globber(name)[0] is mine
+    assert theirs is not mine
+
+    opened: list[Hosted] = []
+    opening = Hosted._open
+
+    def see(self: Hosted, *arguments: Any, **options: Any) -> Any:
+        opened.append(self)
+        return opening(self, *arguments, **options)
+
+    monkeypatch.setattr(Hosted, "_open", see)
+    monkeypatch.setattr(storage, "WHOLE", 10)
+    source = stores.source(name)
+    assert isinstance(source, io.BufferedReader)
+    assert source.read() == SOUND
+    assert [each is mine for each in opened] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        ("hosted://you@box/1.wav", "hosted://you@box: 530 Login incorrect"),
+        ("dbfs://box/1.wav", "dbfs://box: .*missing 2 required positional arguments"),
+        ("ftp://127.0.0.1:1/1.wav", r"ftp://127\.0\.0\.1:1: Connection refused"),
+        ("ftp://box:port/1.wav", "ftp://box:port: Port could not be cast"),
+        ("abfs://box/1.wav", "abfs://box: .*adlfs"),
+        ("sftp://box/1.wav", "sftp://box: .*paramiko"),
+    ],
+)
+def test_a_host_that_cannot_be_asked_is_named(hosted: str, place: str, message: str) -> None:
+    with pytest.raises(BatchError, match=f"^{message}"):
+        names(Stores(), place)
