@@ -14,6 +14,7 @@ import numpy as np
 
 from ser_core.bundle import CARD, INFO, Bundle, write_info
 from ser_core.lab import classic_training, export, plots, training, transfer
+from ser_core.lab.acquaintance import NEVER_HEARD, acquaintance
 from ser_core.lab.calibration import choose_threshold, expected_calibration_error, fit_temperature
 from ser_core.lab.card import model_card
 from ser_core.lab.classics import Classic
@@ -32,7 +33,6 @@ logger = logging.getLogger(__name__)
 
 FLOAT, INT8, KERAS = "model.tflite", "model.int8.tflite", "model.keras"
 CURVES = "training.png"
-NEVER_HEARD = "speakers never heard"
 FEWEST_STEPS = 1000
 """For fewer utterances than the preset's steps the heads are fitted in as many, at least these."""
 FLOAT_TOLERANCE, INT8_TOLERANCE = 1e-3, 0.3
@@ -329,12 +329,14 @@ def write_bundle(order: Order, fitted: Fitted) -> dict[str, Any]:
     valid = outcomes[info["serve"]]
     info["temperature"] = round(fit_temperature(valid), 4)
     info["threshold"] = choose_threshold(valid, info["temperature"])
-    figures = _summary(valid, info, acquaintance(fitted, split.valid))
+    # A bundle that it began with has heard others too.
+    known = info["speakers"]
+    figures = _summary(valid, info, acquaintance(split.valid, split.train, known))
     info["metrics"] = {"valid": {**figures, "uar_by_artefact": uars}}
     write_info(out, info)
     test = hear_all(Recognizer.load(out.resolve()), split.test)
     if test.heard:
-        speakers = acquaintance(fitted, split.test, chosen_by=split.valid)
+        speakers = acquaintance(split.test, [*split.train, *split.valid], known)
         info["metrics"]["test"] = _summary(test, info, speakers)
         write_info(out, info)
     (out / CARD).write_text(model_card(Bundle.load(out.resolve())), encoding="utf-8")
@@ -351,31 +353,12 @@ def _forget_training(model: Any) -> None:
 
 def plot_curves(fitted: Fitted, preset: Preset | Classic, path: Path) -> None:
     """Loss and UAR of every epoch as a picture."""
-    new = acquaintance(fitted, fitted.split.valid) == NEVER_HEARD
+    known = fitted.details.get("speakers", ())
+    new = acquaintance(fitted.split.valid, fitted.split.train, known) == NEVER_HEARD
+    held_out = "Speakers" if new else "Recordings"
     finishing = preset.schedule.first_finishing if isinstance(preset, Preset) else None
     with plots.style():
-        figure = plots.learning_curves(
-            fitted.history, "Speakers" if new else "Recordings", finishing
-        )
-        figure.savefig(path, dpi=120)
-
-
-def acquaintance(
-    fitted: Fitted, judged: Sequence[Utterance], chosen_by: Sequence[Utterance] = ()
-) -> str:
-    """Whether the model heard the speakers who are judged before, in words.
-
-    `chosen_by` are utterances that it was not fitted to, but chosen and calibrated by.
-    """
-    before = (*fitted.split.train, *chosen_by)
-    if not all(utterance.speaker for utterance in (*judged, *before)):
-        return "speakers not all named, perhaps heard before"
-    # A bundle that it began with has heard others.
-    known = {*map(speaker_key, before), *fitted.details.get("speakers", ())}
-    speakers = {*map(speaker_key, judged)}
-    if heard := speakers & known:
-        return f"{len(heard)} of {len(speakers)} speakers heard in training"
-    return NEVER_HEARD
+        plots.learning_curves(fitted.history, held_out, finishing).savefig(path, dpi=120)
 
 
 def _summary(outcome: Outcome, info: dict[str, Any], speakers: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from ser_core import Recognizer
 from ser_core.bundle import Bundle, sha256
 from ser_core.cli import main
 from ser_core.lab import build, plots, training
-from ser_core.lab.build import NEVER_HEARD, Fitted, acquaintance, plot_curves, split_of
+from ser_core.lab.build import Fitted, plot_curves, split_of
 from ser_core.lab.corpora import Utterance, read
 from ser_core.lab.evaluation import hear_all, scores
 from ser_core.lab.presets import preset
@@ -84,35 +84,8 @@ def test_learning_curves_are_a_picture(trained: Trained) -> None:
     assert (trained.bundle / "training.png").read_bytes().startswith(PNG)
 
 
-def spoken_by(*speakers: str) -> list[Utterance]:
-    return [Utterance(Path(f"{name}.wav"), "sad", name, corpus="a") for name in speakers]
-
-
-@pytest.mark.parametrize(
-    ("train", "judged", "words"),
-    [
-        (("1", "2"), ("3",), NEVER_HEARD),
-        (("1", "2"), ("1", "2"), "2 of 2 speakers heard in training"),
-        (("1", "2"), ("2", "3", "3"), "1 of 2 speakers heard in training"),
-        (("1", ""), ("3",), "speakers not all named, perhaps heard before"),
-        (("1",), ("",), "speakers not all named, perhaps heard before"),
-    ],
-)
-def test_speakers_are_called_new_if_they_are(
-    train: tuple[str, ...], judged: tuple[str, ...], words: str
-) -> None:
-    # As in a benchmark, nothing is known of a test.
-    fitted = Fitted(None, [], Split(spoken_by(*train), spoken_by(*judged), []))
-    assert acquaintance(fitted, fitted.split.valid) == words
-
-
-def test_speakers_of_what_a_bundle_began_with_and_was_chosen_by_are_not_new() -> None:
-    split = Split(spoken_by("1"), spoken_by("2"), spoken_by("2", "3"))
-    begun = Fitted(None, [], split, details={"speakers": ["a/1", "a/3"]})
-    assert acquaintance(begun, split.test) == "1 of 2 speakers heard in training"
-    assert acquaintance(begun, split.test, chosen_by=split.valid) == (
-        "2 of 2 speakers heard in training"
-    )
+def spoken_by(speaker: str) -> Utterance:
+    return Utterance(Path("a.wav"), "sad", speaker, corpus="a")
 
 
 def test_curves_say_what_was_held_out_and_where_the_last_epochs_begin(
@@ -124,7 +97,7 @@ def test_curves_say_what_was_held_out_and_where_the_last_epochs_begin(
     history = [{"loss": 2 - 0.1 * e, "uar": 0.1 * e, "a": 0.2, "": 0.3} for e in range(5)]
     spectral, classic = preset("residual-cnn"), preset("ann-193")
     for heard, design in (("1", spectral), ("2", classic)):
-        split = Split(spoken_by("1"), spoken_by(heard), [])
+        split = Split([spoken_by("1")], [spoken_by(heard)], [])
         plot_curves(Fitted(None, history, split), design, tmp_path / "curves.png")
     assert asked == [("Recordings", spectral.schedule.first_finishing), ("Speakers", None)]
     content = (tmp_path / "curves.png").read_bytes()
