@@ -60,7 +60,6 @@ def refuse(
     The request's id, and whether there was room for the answer.
     """
     identity, data = answer(problem, arrival.head or b"", settings.cors_origins, keep=keep)
-    sent = send(sock, data)
     if isinstance(problem, Problem):
         name, status = problem.name, problem.status
     else:
@@ -71,7 +70,7 @@ def refuse(
         logs.write(
             method=method, route=None, status=status, seconds=0, request_id=identity, **logged
         )
-    return identity, sent
+    return identity, send(sock, data)
 
 
 def answer(

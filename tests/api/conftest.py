@@ -1,3 +1,4 @@
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from flask.testing import FlaskClient
 from api import Settings, create_app
 from api.models import Models
 from tests.api.fakes import recognizer
-from tests.api.live import Server, serve
+from tests.api.live import PATIENCE, Server, serve
 
 
 @pytest.fixture
@@ -33,4 +34,8 @@ def live(tmp_path_factory: pytest.TempPathFactory, temp_folder: Path) -> Iterato
     """A running gunicorn with two workers and the default model."""
     folder = tmp_path_factory.mktemp("live")
     with serve(folder, SER_WORKERS="2", TMPDIR=str(temp_folder)) as server:
+        deadline = time.monotonic() + PATIENCE
+        while b"ser_workers 2.0\n" not in server.get("/metrics").body:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
         yield server
