@@ -8,17 +8,26 @@ from ser_core.lab.evaluation import speaker_key
 NEVER_HEARD = "speakers never heard"
 
 
+def heard_before(
+    judged: Sequence[Utterance], before: Sequence[Utterance], known: Collection[str] = ()
+) -> set[str] | None:
+    """Keys of the speakers who are `judged` and among those `before`, or `known` by key.
+
+    None if they are not all named. `before` is what the model was fitted to, and chosen and
+    calibrated by; `known` are the speakers of a bundle that it began with.
+    """
+    if not all(utterance.speaker for utterance in (*judged, *before)):
+        return None
+    return {*map(speaker_key, judged)} & {*map(speaker_key, before), *known}
+
+
 def acquaintance(
     judged: Sequence[Utterance], before: Sequence[Utterance], known: Collection[str] = ()
 ) -> str:
-    """Whether speakers who are `judged` are among those `before` or `known` by key, in words.
-
-    `before` is what the model was fitted to, and chosen and calibrated by; `known` are the
-    speakers of a bundle that it began with.
-    """
-    if not all(utterance.speaker for utterance in (*judged, *before)):
+    """`heard_before` in words."""
+    heard = heard_before(judged, before, known)
+    if heard is None:
         return "speakers not all named, perhaps heard before"
-    speakers = {*map(speaker_key, judged)}
-    if heard := speakers & {*map(speaker_key, before), *known}:
-        return f"{len(heard)} of {len(speakers)} speakers heard in training"
-    return NEVER_HEARD
+    if not heard:
+        return NEVER_HEARD
+    return f"{len(heard)} of {len({*map(speaker_key, judged)})} speakers heard in training"

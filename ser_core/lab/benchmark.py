@@ -17,13 +17,14 @@ import numpy as np
 
 import ser_core
 from ser_core.bundle import INFO
+from ser_core.lab.acquaintance import heard_before
 from ser_core.lab.benchmark_results import Results, Row, held
 from ser_core.lab.build import NetworksFitted, Order, train_on
 from ser_core.lab.calibration import expected_calibration_error
 from ser_core.lab.checkpoint import CheckpointError
 from ser_core.lab.classics import Classic
 from ser_core.lab.corpora import Utterance
-from ser_core.lab.evaluation import Outcome, figures, hear_all, speaker_key
+from ser_core.lab.evaluation import Outcome, figures, hear_all
 from ser_core.lab.presets import Preset
 from ser_core.lab.protocols import Protocol
 from ser_core.lab.referencing import draw_profiles
@@ -228,11 +229,8 @@ def scored(outcome: Outcome, temperature: float, bias: Bias = ()) -> dict[str, A
 
 def speakers_heard(split: Split) -> str:
     """Whether tested speakers are on the training side too: yes, no, or unknown."""
-    everybody = [*split.train, *split.valid, *split.test]
-    if not all(utterance.speaker for utterance in everybody):
-        return "unknown"
-    heard = {speaker_key(utterance) for utterance in (*split.train, *split.valid)}
-    return "yes" if heard & {speaker_key(utterance) for utterance in split.test} else "no"
+    heard = heard_before(split.test, [*split.train, *split.valid])
+    return "unknown" if heard is None else "yes" if heard else "no"
 
 
 def quickest(recognizer: Recognizer, runs: int = RUNS) -> float:

@@ -14,7 +14,7 @@ import numpy as np
 
 from ser_core.bundle import CARD, INFO, Bundle, write_info
 from ser_core.lab import classic_training, export, plots, training, transfer
-from ser_core.lab.acquaintance import NEVER_HEARD, acquaintance
+from ser_core.lab.acquaintance import acquaintance, heard_before
 from ser_core.lab.calibration import choose_threshold, expected_calibration_error, fit_temperature
 from ser_core.lab.card import model_card
 from ser_core.lab.classics import Classic
@@ -354,7 +354,7 @@ def _forget_training(model: Any) -> None:
 def plot_curves(fitted: Fitted, preset: Preset | Classic, path: Path) -> None:
     """Loss and UAR of every epoch as a picture."""
     known = fitted.details.get("speakers", ())
-    new = acquaintance(fitted.split.valid, fitted.split.train, known) == NEVER_HEARD
+    new = heard_before(fitted.split.valid, fitted.split.train, known) == set()
     held_out = "Speakers" if new else "Recordings"
     finishing = preset.schedule.first_finishing if isinstance(preset, Preset) else None
     with plots.style():

@@ -1,21 +1,16 @@
 """How often a client may ask; with a real Redis, where there is one."""
 
 import hashlib
-import shutil
-import socket
-import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
 from flask.testing import FlaskClient
 
 from api import Settings, create_app
 from api.models import Models
 from tests.api.fakes import recognizer
 from tests.api.live import Server, serve
+from tests.redis_server import redis_server
 from tests.sounds import encode, voice
 
 WAV = encode(voice(0.5))
@@ -66,33 +61,6 @@ def test_what_a_client_says_of_its_address_is_not_believed() -> None:
     assert sent[-1] == 429
 
 
-@contextmanager
-def redis(folder: Path) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
-    program = shutil.which("redis-server")
-    if program is None:
-        pytest.skip("NO redis-server: limits across workers are not tested (apt install redis)")
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
-    process = subprocess.Popen(
-        [program, "--port", str(port), "--save", "", "--bind", "127.0.0.1", "--dir", str(folder)],
-        stdout=subprocess.DEVNULL,
-    )
-    try:
-        deadline = time.monotonic() + 20
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port), 1).close()
-                break
-            except OSError:
-                assert time.monotonic() < deadline
-                time.sleep(0.05)
-        yield f"redis://127.0.0.1:{port}/0", process
-    finally:
-        process.kill()
-        process.wait()
-
-
 def statuses(server: Server, count: int) -> list[int]:
     return [server.post("/predict", WAV, "audio/wav").status for _ in range(count)]
 
@@ -101,8 +69,13 @@ def test_with_redis_the_limit_holds_across_workers_and_its_loss_stops_nobody(
     tmp_path: Path,
 ) -> None:
     with (
-        redis(tmp_path) as (url, process),
-        serve(tmp_path, SER_WORKERS="2", SER_RATE_LIMIT="10/hour", SER_REDIS_URL=url) as server,
+        redis_server(tmp_path) as (port, process),
+        serve(
+            tmp_path,
+            SER_WORKERS="2",
+            SER_RATE_LIMIT="10/hour",
+            SER_REDIS_URL=f"redis://127.0.0.1:{port}/0",
+        ) as server,
     ):
         assert sorted(statuses(server, 16)) == [200] * 10 + [429] * 6
         process.kill()

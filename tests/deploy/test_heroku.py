@@ -4,9 +4,7 @@ import http.client
 import re
 import shutil
 import signal
-import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +16,7 @@ import pytest
 
 from tests.api.live import PATIENCE, serve
 from tests.deploy import places
+from tests.redis_server import redis_server
 from tests.sounds import encode, silence, voice
 
 ROUTER = 30
@@ -83,9 +82,9 @@ def test_a_dyno_that_stops_loses_no_answer(tmp_path: Path) -> None:
 @contextmanager
 def redis_of_heroku(folder: Path) -> Iterator[str]:
     """Redis by TLS alone, with a certificate that it signed itself; its address."""
-    program, openssl = shutil.which("redis-server"), shutil.which("openssl")
-    if not (program and openssl):
-        pytest.skip("NO redis-server or no openssl: a Redis like Heroku's is not tested")
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("NO openssl: a Redis like Heroku's is not tested")
     key, certificate = folder / "key.pem", folder / "certificate.pem"
     subprocess.run(
         [
@@ -95,30 +94,9 @@ def redis_of_heroku(folder: Path) -> Iterator[str]:
         capture_output=True,
         check=True,
     )
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
-    process = subprocess.Popen(
-        [
-            *(program, "--port", "0", "--tls-port", str(port), "--bind", "127.0.0.1", "--save", ""),
-            *("--tls-cert-file", certificate, "--tls-key-file", key, "--tls-auth-clients", "no"),
-        ],
-        cwd=folder,
-        stdout=subprocess.DEVNULL,
-    )
-    try:
-        deadline = time.monotonic() + PATIENCE
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port), 1).close()
-                break
-            except OSError:
-                assert time.monotonic() < deadline
-                time.sleep(0.05)
+    tls = ("--tls-cert-file", certificate, "--tls-key-file", key, "--tls-auth-clients", "no")
+    with redis_server(folder, "--port", "0", *tls, port_option="--tls-port") as (port, _):
         yield f"rediss://127.0.0.1:{port}"
-    finally:
-        process.kill()
-        process.wait()
 
 
 def test_heroku_redis_counts_for_all_processes_with_what_the_page_adds_to_its_address(
