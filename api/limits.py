@@ -3,6 +3,7 @@
 import time
 
 from flask import Flask, Response, current_app, request
+from flask.logging import default_handler
 from flask_limiter import Limiter, RateLimitExceeded
 
 from api.keys import client
@@ -37,6 +38,8 @@ def init_app(app: Flask, limit: str | None, redis_url: str | None) -> None:
         swallow_errors=True,
         key_prefix="ser",
     )
+    # That Redis is away, or back, is said nowhere by itself.
+    limiter.logger.addHandler(default_handler)
     app.extensions["ser-limiter"] = limiter
     app.register_error_handler(RateLimitExceeded, _exceeded)
 

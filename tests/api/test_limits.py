@@ -85,7 +85,8 @@ def test_with_redis_the_limit_holds_across_workers_and_its_loss_stops_nobody(
         assert time.monotonic() - started < 10.0
 
 
-def test_a_redis_that_is_away_does_not_stop_the_start(tmp_path: Path) -> None:
+def test_a_redis_that_is_away_does_not_stop_the_start_and_is_told_of_once(tmp_path: Path) -> None:
     away = {"SER_REDIS_URL": "redis://127.0.0.1:1/0", "SER_RATE_LIMIT": "4/hour"}
     with serve(tmp_path, SER_WORKERS="1", **away) as server:
         assert statuses(server, 6) == [200] * 4 + [429] * 2
+        assert server.log.read_text().count("falling back to in-memory storage") == 1
