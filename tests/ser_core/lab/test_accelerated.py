@@ -67,7 +67,10 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
     folder = tmp_path_factory.mktemp("accelerated")
     told = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(folder)],
-        env=os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"},
+        # Compiling takes longer than what is compiled does here: not much of it, then.
+        env=os.environ
+        | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
+        | {"XLA_FLAGS": "--xla_backend_optimization_level=0"},
         cwd=ROOT,
         capture_output=True,
         text=True,
