@@ -26,9 +26,11 @@ from ser_core.lab.classics import Classic
 from ser_core.lab.corpora import Utterance
 from ser_core.lab.evaluation import Outcome, figures, hear_all
 from ser_core.lab.presets import Preset
-from ser_core.lab.protocols import Protocol
+from ser_core.lab.protocols import Protocol, protocol
 from ser_core.lab.referencing import draw_profiles
 from ser_core.lab.splits import Split
+from ser_core.lab.training import TrainingError
+from ser_core.lab.transfer import gentle
 from ser_core.prediction import Bias
 from ser_core.recognizer import Recognizer
 
@@ -36,6 +38,10 @@ logger = logging.getLogger(__name__)
 
 WORK = Path(".cache/benchmark")
 """Where models in training and those of finished cells are kept."""
+
+MORE_EPOCHS, LEARNING_RATE = 12, 1e-3
+"""How a model goes on where its protocol is `after` another: a whole corpus is there to learn from,
+so in larger steps than with a few recordings of one's own."""
 
 RUNS = 50
 """Runs of which the quickest tells what a window costs."""
@@ -55,6 +61,8 @@ class Training:
     seed: int
     data: str
     """Hash of the manifest."""
+    first: "Training | None" = None
+    """What is trained before, and gone on from."""
 
     @property
     def design(self) -> str:
@@ -79,6 +87,12 @@ class Training:
         """Counts of references that it is judged with."""
         return self.protocol.references if getattr(self.preset, "relative", False) else (0,)
 
+    @property
+    def epochs(self) -> int:
+        """Epochs at most, those of what is trained before with them."""
+        own = self.preset.schedule.epochs
+        return own if self.first is None else self.first.epochs + MORE_EPOCHS
+
     def key(self, references: int) -> tuple[object, ...]:
         """As `Row.key`."""
         name, preset = self.protocol.name, self.preset.name
@@ -102,16 +116,21 @@ def trainings(
     Raises:
         SplitError: a protocol does not go with these utterances.
     """
-    plan = []
-    for protocol in protocols:
+    plan: list[Training] = []
+    for each in protocols:
+        before = [protocol(each.after)] if each.after else []
         for seed in range(seeds):
-            splits = protocol.splits(utterances, seed)
+            splits = each.splits(utterances, seed)
             for preset in presets:
-                wanted = replace(preset, emotions=protocol.emotions)
+                wanted = replace(preset, emotions=each.emotions)
+                firsts = trainings(utterances, before, [preset], 1, data)
                 plan += [
-                    Training(protocol, index + 1, len(splits), split, wanted, seed, data)
+                    Training(
+                        each, index + 1, len(splits), split, wanted, seed, data,
+                        replace(firsts[index], seed=seed) if firsts else None,
+                    )
                     for index, split in enumerate(splits)
-                ]
+                ]  # fmt: skip
     return plan
 
 
@@ -151,11 +170,15 @@ def _trained(training: Training, progress: bool) -> float | None:
     """Write the bundle; the seconds of training, None where it was interrupted once."""
     bundle, clock = training.folder / "bundle", training.folder / "seconds"
     if not (bundle / INFO).is_file():
+        preset, init = training.preset, ""
+        if training.first is not None:
+            preset, init = _going_on(training, training.first, progress)
         resume = any((bundle / "work").rglob("epoch-*"))
         order = Order(
             data=training.folder,
-            preset=training.preset,
+            preset=preset,
             out=bundle,
+            init=init,
             name=training.preset.name,
             note=f"Trained for the protocol {training.protocol.name}, fold {training.fold}.",
             seed=training.seed,
@@ -176,6 +199,19 @@ def _trained(training: Training, progress: bool) -> float | None:
         if not resume:
             clock.write_text(f"{time.monotonic() - started:.1f}", encoding="utf-8")
     return float(clock.read_text(encoding="utf-8")) if clock.is_file() else None
+
+
+def _going_on(training: Training, first: Training, progress: bool) -> tuple[Preset, str]:
+    """How it goes on, and from which bundle, which is trained where there is none yet."""
+    if not isinstance(training.preset, Preset):
+        raise TrainingError(f"{training.preset.name} cannot go on from a model: it is begun anew")
+    with held(first.folder.with_suffix(".lock")) as mine:
+        if not mine:
+            raise TrainingError(f"{first.name} is being trained: run again when that is done")
+        _trained(first, progress)
+    schedule = gentle(training.preset.schedule)
+    schedule = replace(schedule, epochs=MORE_EPOCHS, learning_rate=LEARNING_RATE)
+    return replace(training.preset, schedule=schedule), str((first.folder / "bundle").resolve())
 
 
 def _judged(
@@ -201,7 +237,7 @@ def _judged(
             parameters=int(bundle.info["parameters"]),
             bytes=bundle.model.stat().st_size,
             milliseconds=round(milliseconds, 3),
-            epochs=training.preset.schedule.epochs,
+            epochs=training.epochs,
             seconds=seconds,
             design=training.design,
             data=training.data,

@@ -42,6 +42,8 @@ class Protocol:
     """Needs other corpora too."""
     references: tuple[int, ...] = (0,)
     """How many unlabelled recordings of the speaker are given, where a model has use for them."""
+    after: str = ""
+    """The protocol whose models these go on from, fold by fold, with what is trained here."""
 
     def splits(self, utterances: Utterances, seed: int = 0) -> list[Split]:
         """Train, valid and test of each fold.
@@ -152,6 +154,9 @@ def _ravdess_folds(name: str) -> list[Protocol]:
                  partial(_folds, name, False)),
         Protocol(f"{name}-with-others", f"{text}; trained on all other corpora too", EMOTIONS_8,
                  "ravdess", partial(_folds, name, True), others=True),
+        Protocol(f"{name}-after-others", f"{text}; models of {name}-with-others go on with "
+                 "RAVDESS alone", EMOTIONS_8, "ravdess", partial(_folds, name, False), others=True,
+                 after=f"{name}-with-others"),
     ]  # fmt: skip
 
 
@@ -195,6 +200,15 @@ PROTOCOLS = {
             "cremad",
             partial(_by_manifest, "cremad", True),
             others=True,
+        ),
+        Protocol(
+            "crema-d-after-others",
+            "the same; the model of crema-d-with-others goes on with CREMA-D alone",
+            EMOTIONS_6,
+            "cremad",
+            partial(_by_manifest, "cremad", False),
+            others=True,
+            after="crema-d-with-others",
         ),
         _corpus_out("ravdess", "RAVDESS"),
         _corpus_out("cremad", "CREMA-D"),

@@ -168,6 +168,58 @@ def test_the_command_finishes_what_is_missing_and_prints_the_table(
     assert capsys.readouterr().out == table
 
 
+def after_others(ravdess: Path, preset: Any) -> Training:
+    """The first fold of a model that goes on with one corpus after many."""
+    other = Utterance(Path("other.wav"), "angry", "someone", "F", "emodb")
+    utterances = [*read(ravdess).utterances, other]
+    return trainings(utterances, [protocol("ravdess-5x4-after-others")], [preset], 1, "data")[0]
+
+
+def test_a_model_goes_on_from_the_one_that_heard_the_others(
+    ravdess: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    orders: list[tuple[Split, Order]] = []
+
+    def recording(split: Split, order: Order, _: bool) -> None:
+        orders.append((split, order))
+        if order.init:
+            raise TrainingError("that is enough")
+        order.out.mkdir(parents=True)
+        (order.out / "bundle.json").touch()
+
+    monkeypatch.setattr(benchmark, "train_on", recording)
+    training = after_others(ravdess, PLAIN)
+    assert training.epochs == 13
+    for _ in range(2):
+        with pytest.raises(TrainingError, match="that is enough"):
+            run(training, Results(tmp_path))
+    # What was trained before is there the second time.
+    (many, first), (alone, then), _ = orders
+    assert {u.corpus for u in many.train} == {"ravdess", "emodb"}
+    assert {u.corpus for u in alone.train} == {"ravdess"}
+    assert alone.valid == many.valid
+    assert alone.test == many.test == []
+    assert (first.preset.schedule.epochs, first.init) == (1, "")
+    assert then.preset.schedule.epochs == 12
+    assert Path(then.init) == first.out.resolve()
+    assert "with-others" in then.init
+
+
+def test_a_model_waits_for_the_one_that_it_goes_on_from(ravdess: Path, tmp_path: Path) -> None:
+    training = after_others(ravdess, PLAIN)
+    assert training.first is not None
+    with (
+        held(training.first.folder.with_suffix(".lock")),
+        pytest.raises(TrainingError, match="with-others fold 1/5, plain, seed 0 is being trained"),
+    ):
+        run(training, Results(tmp_path))
+
+
+def test_a_classic_design_cannot_go_on_from_a_model(ravdess: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="nimble-cnn cannot go on from a model"):
+        run(after_others(ravdess, PRESETS["nimble-cnn"]), Results(tmp_path))
+
+
 def test_a_cell_that_another_process_is_at_is_left_to_it(ravdess: Path, tmp_path: Path) -> None:
     training = first_fold(ravdess)
     with held(training.folder.with_suffix(".lock")) as mine:

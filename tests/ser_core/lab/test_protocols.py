@@ -115,6 +115,19 @@ def test_with_others_only_the_training_side_grows() -> None:
         assert more.train == [*one.train, *CREMAD, *TESS, *EMODB]
 
 
+@pytest.mark.parametrize("name", ["ravdess-5x4", "crema-d"])
+def test_after_others_trains_what_alone_does_and_keeps_the_same_speakers_away(name: str) -> None:
+    after = protocol(f"{name}-after-others")
+    assert after.after == f"{name}-with-others"
+    assert after.splits(EVERYTHING) == protocol(name).splits(EVERYTHING)
+    for now, before in zip(
+        after.splits(EVERYTHING), protocol(after.after).splits(EVERYTHING), strict=True
+    ):
+        heard = speakers([*before.train, *before.valid])
+        assert heard.isdisjoint(speakers(now.test))
+        assert speakers(now.valid) == speakers(before.valid)
+
+
 def test_crema_d_goes_by_the_column_split() -> None:
     (split,) = protocol("crema-d").splits(EVERYTHING)
     assert speakers(split.test) == {"cremad_11", "cremad_12"}
@@ -161,7 +174,8 @@ def test_a_missing_corpus_is_named_with_what_would_work() -> None:
         protocol("ravdess-5x4").splits([*CREMAD, *TESS])
     assert str(error.value) == (
         "ravdess-5x4: It tests on the corpus ravdess; here are cremad, tess. Protocols that work "
-        "with these recordings: crema-d, crema-d-with-others, crema-d-out, tess-out."
+        "with these recordings: crema-d, crema-d-with-others, crema-d-after-others, crema-d-out, "
+        "tess-out."
     )
 
 
