@@ -282,7 +282,7 @@ def test_ctrl_c_keeps_what_was_trained_and_resume_makes_the_bundle(
     command = ["train", "--data", str(manifest), "--preset", "small", "--out", str(out)]
 
     with monkeypatch.context() as patch, caplog.at_level(logging.INFO):
-        patch.setattr(build, "plot_curves", lambda *_: signal.raise_signal(signal.SIGINT))
+        patch.setattr(build, "fit_to_profiles", lambda *_, **__: signal.raise_signal(signal.SIGINT))
         assert main(command) == 130
     assert capsys.readouterr().err.splitlines()[-1] == "ser: interrupted"
     assert caplog.messages[-1] == (
