@@ -1,6 +1,7 @@
 """From labelled recordings to a bundle: what `ser train` writes."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -14,10 +15,11 @@ from ser_core.lab import build, plots, training
 from ser_core.lab.build import Fitted, plot_curves, split_of
 from ser_core.lab.corpora import Utterance, read
 from ser_core.lab.evaluation import hear_all, scores
-from ser_core.lab.presets import preset
+from ser_core.lab.presets import PRESETS, preset
 from ser_core.lab.splits import Split, SplitError
 from tests.acting import SPEAKERS, read_rows, write_manifest
 from tests.ser_core.conftest import Trained
+from tests.ser_core.lab.test_presets import SMALL
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -142,8 +144,9 @@ def test_networks_fitted_on_an_accelerator_wait_for_tensorflow(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(PRESETS, "small", replace(SMALL, relative=False))
     command = [
-        "train", "--data", str(trained.manifest), "--preset", "residual-cnn",
+        "train", "--data", str(trained.manifest), "--preset", "small",
         "--epochs", "1", "--clips", "64", "--out", "made",
     ]  # fmt: skip
     with monkeypatch.context() as elsewhere:
@@ -156,4 +159,4 @@ def test_networks_fitted_on_an_accelerator_wait_for_tensorflow(
         assert "ann-193 is fitted with TensorFlow alone" in capsys.readouterr().err
     monkeypatch.setattr(keras.Model, "fit", None)  # nothing is left to fit
     assert main([*command, "--resume"]) == 0
-    assert Bundle.load(Path("made")).info["preset"] == "residual-cnn"
+    assert Bundle.load(Path("made")).info["preset"] == "small"

@@ -85,7 +85,7 @@ def test_the_norm_spreads_around_the_means_of_speakers() -> None:
 
 
 def test_knowing_the_speaker_tells_apart_what_is_small_beside_the_speakers() -> None:
-    model = fit_relative(described(60, 12, 0), 2, SIZE - 2, steps=400)
+    model = fit_relative(described(60, 12, 0), 2, SIZE - 2, steps=200)
     test = described(20, 12, 1)
     references = References(test, 0)
     accuracy = {}

@@ -223,7 +223,7 @@ def test_validation_judges_the_first_window_of_each_utterance() -> None:
 
 
 def test_what_teachers_say_counts_and_not_the_labels(tmp_path: Path) -> None:
-    longer = replace(TINY, schedule=replace(TINY.schedule, epochs=20, clips=256))
+    longer = replace(TINY, schedule=replace(TINY.schedule, epochs=5, clips=640))
     teacher, _ = fit(longer, TRAIN, VALID, tmp_path / "teacher", progress=False)
     wrong = replace(TRAIN, labels=np.roll(TRAIN.labels, 1))
     unaware, _ = fit(longer, wrong, VALID, tmp_path / "unaware", progress=False)
