@@ -22,6 +22,7 @@ from ser_core.lab.corpora import Utterance, read
 from ser_core.lab.dataset import voiced
 from ser_core.lab.describe import describe
 from ser_core.lab.evaluation import Outcome, hear_all, log_skipped, scores, speaker_key
+from ser_core.lab.hardening import STEPS, harden
 from ser_core.lab.presets import FUNCTIONALS, Preset
 from ser_core.lab.relative import fit_relative
 from ser_core.lab.search import grid_of, search
@@ -161,6 +162,9 @@ def fit_spectral(
     # The smaller part first: what is wrong with it shows before the long one is read.
     valid_set = training.prepare(split.valid, preset, "validation")
     train_set = training.prepare(split.train, preset)
+    hardened = work / "hardened.weights.h5"
+    if not order.resume:
+        hardened.unlink(missing_ok=True)
     begin, details = begin_with_bundle(order.init, preset, split) if order.init else (None, {})
     heard = np.unique(train_set.labels)
     if unheard := [e for index, e in enumerate(preset.emotions) if index not in heard]:
@@ -187,6 +191,21 @@ def fit_spectral(
     readable = Split(train_set.utterances, valid_set.utterances, split.test)
     if not preset.relative:
         return Fitted(preset.whole(model), history, readable, details=details)
+    if preset.teachers:
+        if hardened.exists():
+            model = preset.build()
+            model.load_weights(hardened)
+        else:
+            model = harden(
+                preset,
+                model,
+                train_set,
+                wanted=valid_set.corpora,
+                seed=order.seed,
+                steps=min(STEPS, preset.schedule.relative_steps),
+                progress=progress,
+            )
+            model.save_weights(hardened)
     whole, norm = fit_to_profiles(
         preset, model, train_set, order.seed, progress, wanted=valid_set.corpora
     )

@@ -2,7 +2,7 @@
 
 import zlib
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
@@ -50,6 +50,29 @@ def describe(
             described[variant, row] = answer
         waiting.clear()
 
+    for variant, row, changed in varied(utterances, preset, range(variants), progress=progress):
+        waiting.append((variant, row, changed[: preset.samples]))
+        if len(waiting) == BATCH:
+            flush()
+    if waiting:
+        flush()
+    return Described(
+        functionals=described,
+        labels=labels,
+        corpora=[utterance.corpus for utterance in utterances],
+        speakers=[speaker_key(utterance) for utterance in utterances],
+        neutral=np.array([utterance.emotion in {"neutral", "calm"} for utterance in utterances]),
+    )
+
+
+def varied(
+    utterances: Sequence[Utterance],
+    preset: Preset,
+    variants: Sequence[int],
+    *,
+    progress: bool = True,
+) -> Iterator[tuple[int, int, NDArray[np.float32]]]:
+    """Variant, row and signal of each utterance, in all of its `variants`."""
     # Who talks along is the speaker: whatever the split, nobody is heard who should not be.
     earlier: deque[NDArray[np.float32]] = deque(maxlen=3)
     whose = ""
@@ -60,21 +83,9 @@ def describe(
         if speaker != whose:
             whose = speaker
             earlier.clear()
-        for variant in range(variants):
-            changed = _varied(signal, preset.sampling_rate, variant, speaker, [*earlier])
-            waiting.append((variant, row, changed[: preset.samples]))
-            if len(waiting) == BATCH:
-                flush()
+        for variant in variants:
+            yield variant, row, _varied(signal, preset.sampling_rate, variant, speaker, [*earlier])
         earlier.append(signal)
-    if waiting:
-        flush()
-    return Described(
-        functionals=described,
-        labels=labels,
-        corpora=[utterance.corpus for utterance in utterances],
-        speakers=[speaker_key(utterance) for utterance in utterances],
-        neutral=np.array([utterance.emotion in {"neutral", "calm"} for utterance in utterances]),
-    )
 
 
 def _varied(

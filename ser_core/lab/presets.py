@@ -169,13 +169,17 @@ class Preset:
         functionals = Functionals(self.bands, self.frames, name=FUNCTIONALS)(
             [decibels, pitch, mask]
         )
-        network = trained.get_layer(networks.NETWORK)
-        embedder = keras.Model(
-            network.inputs, network.get_layer(networks.EMBEDDING).output, name="embedder"
-        )
-        embedding = embedder([self._level(decibels, mask), mask])
+        embedding = _embedding(trained)([self._level(decibels, mask), mask])
         described = keras.layers.Concatenate()([functionals, embedding])
         return keras.Model([waveform, length], described, name="describer")
+
+    def embedder(self, trained: keras.Model) -> keras.Model:
+        """Log-mel in dB of a window and its mask -> the embedding of the `trained` network."""
+        decibels = keras.Input((self.frames, self.bands), name="decibels")
+        sound = keras.Input((self.frames,), name="mask")
+        mask = Sounding()([decibels, sound])
+        embedding = _embedding(trained)([self._level(decibels, mask), mask])
+        return keras.Model([decibels, sound], embedding)
 
     def whole_relative(self, describer: keras.Model, relative: keras.Model) -> keras.Model:
         """Waveform, length, profile `(batch, k)` and its count `(batch, 1)` -> logits, functionals.
@@ -202,11 +206,20 @@ class Preset:
         return LevelNormalisation(per_band=self.per_band)([decibels, mask])
 
 
+def _embedding(trained: keras.Model) -> keras.Model:
+    """The network in `trained` without its last layer: normalised log-mel and mask -> embedding."""
+    network = trained.get_layer(networks.NETWORK)
+    return keras.Model(
+        network.inputs, network.get_layer(networks.EMBEDDING).output, name="embedder"
+    )
+
+
 PLAIN = Preset("residual-cnn")
 DEFAULT = replace(PLAIN, name="relative-cnn", relative=True)
 
 DISTILLED = replace(DEFAULT, name="relative-distilled", teachers=4)
-"""As good as several networks together, as quick as one; best fitted on an accelerator."""
+"""As good as several networks together, as quick as one; best fitted on an accelerator. It goes on
+with bad recordings afterwards (`ser_core.lab.hardening`)."""
 
 LOGMEL_CNN2D = replace(
     PLAIN,

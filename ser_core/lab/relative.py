@@ -28,6 +28,8 @@ NO_REFERENCE = 0.3
 """How often training gives no reference, and judges against the population's mean."""
 ONLY_NEUTRAL = 0.2
 """How often the references are all neutral: a profile is often made of ordinary talk."""
+SMOOTHING = 0.1
+"""Share of the target that is spread over all classes."""
 MIXUP = 0.3
 """Parameter of the Beta distribution that two utterances are mixed by."""
 FURTHEST = 6.0
@@ -68,6 +70,20 @@ class RelativeToProfile(layers.Layer):  # type: ignore[misc]
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "mean": self.mean, "spread": self.spread}
+
+
+@register
+class AmongTold(keras.losses.Loss):  # type: ignore[misc]
+    """Cross-entropy among the classes that an utterance teaches of.
+
+    The truth is `(batch, 2, classes)`: probabilities, and where there is anything to be learnt of
+    a class (more than 0).
+    """
+
+    def call(self, truth: Any, logits: Any) -> Any:
+        probabilities, told = truth[:, 0], ops.greater(truth[:, 1], 0)
+        log = ops.log_softmax(ops.where(told, logits, -1e9))
+        return -ops.sum(ops.where(told, probabilities * log, 0.0), axis=-1)
 
 
 @register
@@ -147,6 +163,19 @@ class Described:
         for rows in self.by_speaker().values():
             means[self.corpora[rows[0]]].append(self.functionals[0, rows].mean(axis=0))
         return {corpus: np.mean(of_speakers, axis=0) for corpus, of_speakers in means.items()}
+
+    def told(self, classes: int) -> NDArray[np.bool_]:
+        """Which classes each utterance teaches anything of, `(utterances, classes)`.
+
+        Not those that its corpus has no example of, while others do: else a network that tells the
+        corpora apart learns that voices like these are never surprised, and finds no surprise in
+        the next corpus that sounds alike.
+        """
+        names, corpus = np.unique(self.corpora, return_inverse=True)
+        present = np.zeros((len(names), classes), bool)
+        present[corpus, self.labels] = True
+        told: NDArray[np.bool_] = (present | ~present.any(axis=0))[corpus]
+        return told
 
     def first(self, count: int) -> "Described":
         """The same with the first `count` functionals alone."""
@@ -230,12 +259,15 @@ def fit_head(
     )
     model.compile(
         keras.optimizers.AdamW(rate, weight_decay=0.02, global_clipnorm=5.0),
-        keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1),
+        AmongTold(),
     )
     references = References(data, seed)
     rng = references.rng
     probabilities = balanced_probabilities(data.corpora, data.labels, data.speakers, data.wanted)
-    hot = np.eye(classes, dtype=np.float32)[data.labels]
+    told = data.told(classes)
+    hot = np.eye(classes)[data.labels]
+    hot = (1 - SMOOTHING) * hot + SMOOTHING * told / told.sum(axis=1, keepdims=True)
+    targets = np.stack([hot, told], axis=1).astype(np.float32)
     # Half of what is heard is as it was recorded, the rest is any of its variants.
     variants = len(data.functionals)
     shares = np.full(variants, 0.5 / max(1, variants - 1))
@@ -251,7 +283,7 @@ def fit_head(
         count = np.array([[number] for _, number in found], np.float32)
         move = moves(rows)
         x = relation([data.functionals[drawn, rows] + move, profiles + move, count])
-        model.train_on_batch(*_mixed(np.asarray(x), hot[rows], rng))
+        model.train_on_batch(*_mixed(np.asarray(x), targets[rows], rng))
     return model
 
 

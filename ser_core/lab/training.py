@@ -17,7 +17,7 @@ from tqdm import tqdm
 from ser_core.emotions import to_label_set
 from ser_core.lab.checkpoint import Checkpoints, Progress
 from ser_core.lab.corpora import Utterance
-from ser_core.lab.dataset import FeatureSet, features_of
+from ser_core.lab.dataset import FeatureSet, Front, features_of
 from ser_core.lab.pooling import QUIETEST_PEAK
 from ser_core.lab.presets import Preset, Schedule
 from ser_core.lab.sampling import SOFTNESS, Batches, balanced_probabilities, padded
@@ -54,6 +54,16 @@ def prepare(utterances: Sequence[Utterance], preset: Preset, purpose: str = "tra
     Raises:
         TrainingError: fewer than two classes are left; the message names the `purpose`.
     """
+    key = "peak 1 " + json.dumps(preset.log_mel().get_config(), default=str, sort_keys=True)
+
+    def log_mels(known: Sequence[Utterance]) -> FeatureSet:
+        return features_of(known, front_of(preset), preset.sampling_rate, key)
+
+    return labelled(utterances, preset.emotions, purpose, log_mels)
+
+
+def front_of(preset: Preset) -> Front:
+    """From a signal, `(samples,)`, to its log-mel in dB, `(frames, bands)`, its peak at 1."""
     layer = preset.log_mel()
 
     def front(signal: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -63,12 +73,7 @@ def prepare(utterances: Sequence[Utterance], preset: Preset, purpose: str = "tra
         frames = -(-len(signal) // preset.hop_length)
         return np.asarray(layer(np.pad(signal, (0, padding))[None]))[0, :frames]
 
-    key = "peak 1 " + json.dumps(layer.get_config(), default=str, sort_keys=True)
-
-    def log_mels(known: Sequence[Utterance]) -> FeatureSet:
-        return features_of(known, front, preset.sampling_rate, key)
-
-    return labelled(utterances, preset.emotions, purpose, log_mels)
+    return front
 
 
 def labelled(

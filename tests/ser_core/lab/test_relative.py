@@ -7,6 +7,7 @@ import pytest
 
 from ser_core.lab.relative import (
     SHRINKAGE,
+    AmongTold,
     Described,
     References,
     RelativeToProfile,
@@ -111,6 +112,52 @@ def test_the_answer_weighs_the_log_probabilities_of_all_heads() -> None:
     ]
     expected = 0.375 * (logs[0] + logs[1]) + 0.25 * logs[2]
     np.testing.assert_allclose(answer, expected, atol=1e-5)
+
+
+def test_a_corpus_teaches_nothing_of_emotions_that_only_others_have() -> None:
+    data = described(2, 3, 0)
+    data = replace(data, labels=np.array([0, 1, 0, 1, 2, 1]), corpora=["a"] * 3 + ["b"] * 3)
+    # Nobody has the fourth: everybody tells that it is not heard.
+    assert data.told(4)[[0, 3]].tolist() == [[True, True, False, True], [False, True, True, True]]
+
+
+def test_the_loss_is_cross_entropy_among_what_is_told() -> None:
+    logits = np.array([[1.0, 2.0, 50.0]], np.float32)
+    truth = np.array([[[0.25, 0.75, 0.0], [1.0, 1.0, 0.0]]], np.float32)
+    normaliser = np.log(np.exp(1) + np.exp(2))
+    loss = float(np.asarray(AmongTold()(truth, logits)))
+    assert loss == pytest.approx(normaliser - 0.25 * 1 - 0.75 * 2, rel=1e-5)
+
+
+def test_an_emotion_that_a_corpus_lacks_is_found_in_voices_like_its(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two corpora that lie apart; only in the second is anybody surprised."""
+    rng = np.random.default_rng(0)
+    rows = np.arange(600)
+    labels, second = rows % 3, rows // 300
+    labels = np.where(second, labels, labels % 2)
+    values = rng.normal(0, 0.7, (600, SIZE))
+    values[rows, labels] += 3
+    values[:, 5] += 8 * second
+    data = Described(
+        functionals=values[None].astype(np.float32),
+        labels=labels,
+        corpora=[f"corpus {number}" for number in second],
+        speakers=[f"speaker {row % 4} of {number}" for row, number in enumerate(second)],
+        neutral=labels == 0,
+    )
+    surprised = np.zeros((1, SIZE), np.float32)
+    surprised[0, 2] = 3
+    x = (surprised - data.norm().mean) / data.norm().spread
+
+    def probability() -> float:
+        logits = np.asarray(fit_head(data, 3, steps=300).predict_on_batch(x))[0]
+        return float((np.exp(logits) / np.exp(logits).sum())[2])
+
+    found = probability()
+    monkeypatch.setattr(Described, "told", lambda data, classes: np.ones((600, classes), bool))
+    assert found > probability() + 0.1
 
 
 def test_a_head_that_was_moved_does_not_tell_by_where_a_corpus_lies() -> None:
