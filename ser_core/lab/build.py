@@ -22,7 +22,7 @@ from ser_core.lab.corpora import Utterance, read
 from ser_core.lab.dataset import voiced
 from ser_core.lab.describe import describe
 from ser_core.lab.evaluation import Outcome, hear_all, log_skipped, scores, speaker_key
-from ser_core.lab.hardening import STEPS, harden
+from ser_core.lab.hardening import harden_once
 from ser_core.lab.presets import FUNCTIONALS, Preset
 from ser_core.lab.relative import fit_relative
 from ser_core.lab.search import grid_of, search
@@ -192,20 +192,8 @@ def fit_spectral(
     if not preset.relative:
         return Fitted(preset.whole(model), history, readable, details=details)
     if preset.teachers:
-        if hardened.exists():
-            model = preset.build()
-            model.load_weights(hardened)
-        else:
-            model = harden(
-                preset,
-                model,
-                train_set,
-                wanted=valid_set.corpora,
-                seed=order.seed,
-                steps=min(STEPS, preset.schedule.relative_steps),
-                progress=progress,
-            )
-            model.save_weights(hardened)
+        more = {"wanted": valid_set.corpora, "seed": order.seed, "progress": progress}
+        model = harden_once(hardened, preset, model, train_set, **more)
     whole, norm = fit_to_profiles(
         preset, model, train_set, order.seed, progress, wanted=valid_set.corpora
     )

@@ -9,6 +9,7 @@ there are more voices than speakers.
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -44,6 +45,22 @@ EQUALISED = 0.3
 SHARE = 0.5
 """How far the weights go from the old to the new ones (Wortsman et al. 2022, arXiv:2109.01903):
 half of the way is most of what bad recordings gain, and a third of what good ones lose."""
+
+
+def harden_once(
+    path: Path, preset: Preset, model: keras.Model, train: Labelled, **options: Any
+) -> keras.Model:
+    """What `harden` gives with these options, kept at `path` for a training that is resumed."""
+    if path.exists():
+        hard = preset.build()
+        hard.load_weights(path)
+        return hard
+    steps = min(STEPS, preset.schedule.relative_steps)
+    hard = harden(preset, model, train, steps=steps, **options)
+    partial = path.with_name(f"partial.{path.name}")
+    hard.save_weights(partial)
+    partial.replace(path)
+    return hard
 
 
 def harden(

@@ -50,7 +50,7 @@ class Schedule:
     ema: float = 0.998
     """Decay of the averaged weights that are judged and kept."""
     relative_steps: int = 4000
-    """Batches that the head on relative functionals is fitted with."""
+    """Batches that a head on relative functionals is fitted with; it is hardened with no more."""
 
     @property
     def steps(self) -> int:

@@ -104,12 +104,12 @@ def test_a_taught_design_is_hardened_and_an_interrupted_training_is_not_hardened
 
     def counted(*args: Any, **kwargs: Any) -> keras.Model:
         steps.append(kwargs["steps"])
-        return hardening.harden(*args, **kwargs)
+        return harden(*args, **kwargs)
 
     def stopped(*args: Any, **kwargs: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(build, "harden", counted)
+    monkeypatch.setattr(hardening, "harden", counted)
     command = ["train", "--data", str(manifest), "--preset", "taught", "--out", "made"]
     with monkeypatch.context() as early:
         early.setattr(build, "fit_relative", stopped)
