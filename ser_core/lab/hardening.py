@@ -44,7 +44,8 @@ EQUALISED = 0.3
 """How often a variant is heard through another channel as well."""
 SHARE = 0.5
 """How far the weights go from the old to the new ones (Wortsman et al. 2022, arXiv:2109.01903):
-half of the way is most of what bad recordings gain, and a third of what good ones lose."""
+by the distance of embeddings, half of the way is most of what bad recordings gain, and a third of
+what good ones lose."""
 
 
 def harden_once(
@@ -195,12 +196,8 @@ class _Pairs(keras.utils.PyDataset):  # type: ignore[misc]
         return spread
 
     def _said(self, clips: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-        x, mask = padded(clips, self.clips.preset.frames)
-        parts = range(0, len(x), BATCH)
-        said = [
-            self.teacher.predict_on_batch([x[i : i + BATCH], mask[i : i + BATCH]]) for i in parts
-        ]
-        return np.concatenate([np.asarray(each) for each in said])
+        heard = self.teacher.predict_on_batch([*padded(clips, self.clips.preset.frames)])
+        return np.asarray(heard)
 
 
 def _variants(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ser_core.cli import main
 from ser_core.lab import build, hardening, presets
+from ser_core.lab.corpora import read
 from ser_core.lab.describe import varied
 from ser_core.lab.hardening import harden
 from ser_core.lab.presets import PRESETS, Schedule
@@ -36,7 +37,7 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def train(manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Labelled:
     monkeypatch.chdir(tmp_path)
-    return prepare(from_manifest(build.read(manifest).utterances).train, TAUGHT)
+    return prepare(from_manifest(read(manifest).utterances).train, TAUGHT)
 
 
 def embedded(model: keras.Model, train: Labelled, variant: int) -> NDArray[np.float32]:
