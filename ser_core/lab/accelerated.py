@@ -24,13 +24,15 @@ from ser_core.lab import device_batches as batches
 from ser_core.lab.checkpoint import Checkpoints, Progress
 from ser_core.lab.presets import Preset
 from ser_core.lab.sampling import SOFTNESS, balanced_probabilities, padded
+from ser_core.lab.targets import AmongTold
 from ser_core.lab.training import (
     Labelled,
+    Taught,
     TrainingError,
     judged,
-    loss_of,
     optimizer,
     settings_of,
+    targets_of,
 )
 
 CHUNK = 256
@@ -81,7 +83,8 @@ def fit(
     if begin is not None:
         begin(model)
     data = batches.Data.of(
-        train,
+        train.features,
+        targets_of(preset, train),
         balanced_probabilities(train.corpora, train.labels, train.speakers, valid.corpora),
     )
     network = _Network(model)
@@ -178,7 +181,7 @@ def _epoch(frozen: _Frozen, finishing: bool, teacher: _Network | None) -> Any:
         heard = lax.map(lambda each: teacher(each, x, mask, training=False)[0], taught)
         return jax.nn.softmax(heard.mean(axis=0) / SOFTNESS)
 
-    penalty = loss_of(preset, taught=teacher is not None)
+    penalty = AmongTold() if teacher is None else Taught()
 
     def step(state: State, key: Any, data: Any, taught: Any) -> tuple[State, Any]:
         x, mask, y = draw(key, data)

@@ -67,7 +67,11 @@ class Training:
     @property
     def design(self) -> str:
         """Hash of the preset's settings."""
-        settings = json.dumps(asdict(self.preset), default=str, sort_keys=True)
+        preset = asdict(self.preset)
+        # What is newer than finished cells, and off, is nothing that they did otherwise.
+        if not preset["schedule"].get("mixstyle"):
+            preset["schedule"].pop("mixstyle", None)
+        settings = json.dumps(preset, default=str, sort_keys=True)
         return hashlib.sha256(settings.encode()).hexdigest()[:8]
 
     @property
@@ -127,7 +131,7 @@ def trainings(
                 plan += [
                     Training(
                         each, index + 1, len(splits), split, wanted, seed, data,
-                        replace(firsts[index], seed=seed) if firsts else None,
+                        replace(firsts[index % len(firsts)], seed=seed) if firsts else None,
                     )
                     for index, split in enumerate(splits)
                 ]  # fmt: skip
@@ -211,7 +215,9 @@ def _going_on(training: Training, first: Training, progress: bool) -> tuple[Pres
         _trained(first, progress)
     schedule = gentle(training.preset.schedule)
     schedule = replace(schedule, epochs=MORE_EPOCHS, learning_rate=LEARNING_RATE)
-    return replace(training.preset, schedule=schedule), str((first.folder / "bundle").resolve())
+    # As with `ser train --init`: what it begins with has learnt from its teachers already.
+    preset = replace(training.preset, schedule=schedule, teachers=0)
+    return preset, str((first.folder / "bundle").resolve())
 
 
 def _judged(

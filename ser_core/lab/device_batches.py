@@ -13,9 +13,10 @@ import numpy as np
 from jax import random
 from numpy.typing import NDArray
 
+from ser_core.lab.dataset import FeatureSet
 from ser_core.lab.presets import Preset
+from ser_core.lab.sampling import QUIETEST, STYLES
 from ser_core.lab.spectral import SpectralAugmentation
-from ser_core.lab.training import Labelled
 
 MOST_OTHERS = 3
 """Voices that may talk behind one."""
@@ -38,14 +39,20 @@ class Data(NamedTuple):
     """Frames of each."""
     loudest: Any
     """The highest level of each in dB."""
-    labels: Any
+    targets: Any
+    """What each teaches, `(clips, 2, classes)`."""
     cumulative: Any
     """Cumulative probability of being drawn; more than 1 behind the last clip."""
 
     @classmethod
-    def of(cls, data: Labelled, probabilities: NDArray[np.float64]) -> "Data":
-        """`data` with the share that each of its clips has in a batch."""
-        features, count = data.features, len(data.labels)
+    def of(
+        cls,
+        features: FeatureSet,
+        targets: NDArray[np.float32],
+        probabilities: NDArray[np.float64],
+    ) -> "Data":
+        """Clips, what they teach, and the share that each has in a batch."""
+        count = len(targets)
         starts = features.offsets[:-1]
         sure = np.append(np.cumsum(probabilities)[:-1], 1.0)
         loudest = np.maximum.reduceat(features.frames.max(axis=1), starts)
@@ -55,7 +62,7 @@ class Data(NamedTuple):
             offsets=_filled(starts, clips, 0, "int32"),
             lengths=_filled(np.diff(features.offsets), clips, 1, "int32"),
             loudest=_filled(loudest, clips, 0, "float32"),
-            labels=_filled(data.labels, clips, 0, "int32"),
+            targets=_filled(targets, clips, 0, "float32"),
             cumulative=_filled(sure, clips, 2, "float32"),
         )
 
@@ -101,16 +108,18 @@ def drawing(preset: Preset, finishing: bool) -> Callable[[Any, Data], tuple[Any,
         return (
             jnp.where(inside[:, None], x, -100.0),
             inside.astype(jnp.float32),
-            jax.nn.one_hot(data.labels[index], len(preset.emotions)),
+            data.targets[index],
         )
 
     def draw(key: Any, data: Data) -> tuple[Any, Any, Any]:
-        keys = random.split(key, 3)
+        keys = random.split(key, 4)
         places = random.uniform(keys[0], (schedule.batch,), maxval=0.9999999)
         each = random.split(keys[1], schedule.batch)
         x, mask, y = jax.vmap(clip, (0, None, 0))(each, data, places)
         if schedule.mixup and not finishing:
-            return _mixed(x, mask, y, schedule.mixup, keys[2])
+            x, mask, y = _mixed(x, mask, y, schedule.mixup, keys[2])
+        if schedule.mixstyle:
+            x = _restyled(x, mask, schedule.mixstyle, keys[3])
         return x, mask, y
 
     return draw
@@ -215,4 +224,20 @@ def _mixed(x: Any, mask: Any, y: Any, alpha: float, key: Any) -> tuple[Any, Any,
     x = x - x.max(axis=(1, 2), keepdims=True)
     weight = share[:, :, None]
     x = weight * x + (1 - weight) * x[other]
-    return x, jnp.maximum(mask, mask[other]), share * y + (1 - share) * y[other]
+    return x, jnp.maximum(mask, mask[other]), weight * y + (1 - weight) * y[other]
+
+
+def _restyled(x: Any, mask: Any, often: float, key: Any) -> Any:
+    """As `sampling.restyled`."""
+    keys = random.split(key, 3)
+    own = random.beta(keys[0], STYLES, STYLES, (len(x), 1, 1))
+    own = jnp.where(random.uniform(keys[1], own.shape) < often, own, 1)
+    other = random.permutation(keys[2], len(x))
+    heard = mask[:, :, None]
+    relative = jnp.maximum(x - x.max(axis=(1, 2), keepdims=True), QUIETEST)
+    frames = heard.sum(axis=1, keepdims=True) + 1e-3
+    mean = (relative * heard).sum(axis=1, keepdims=True) / frames
+    variance = (jnp.square(relative - mean) * heard).sum(axis=1, keepdims=True) / frames
+    spread = jnp.sqrt(variance + 1)
+    style = own * spread + (1 - own) * spread[other], own * mean + (1 - own) * mean[other]
+    return jnp.where(heard > 0, (relative - mean) / spread * style[0] + style[1], -100)

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from ser_core.lab.export import ExportError, converted
 from ser_core.lab.functionals import Functionals
 from ser_core.lab.pooling import AttentiveStatistics
-from ser_core.lab.relative import FURTHEST, RelativeToProfile
+from ser_core.lab.relative import FURTHEST, ByAcquaintance, RelativeToProfile
 
 Floats = NDArray[np.float32]
 Windows = tuple[Floats, NDArray[np.int32]]
@@ -164,8 +164,8 @@ class _Unfolding:
             if any(each.name == "features" for each in layer.inputs) and not self.heard:
                 self.heard = keras.tree.flatten(args)
             return self.run(layer, args[0])
-        if isinstance(layer, RelativeToProfile):
-            return self._relative(layer, args[0][0])
+        if isinstance(layer, RelativeToProfile | ByAcquaintance):
+            return self._without_profile(layer, args[0][0])
         if isinstance(layer, layers.Concatenate) and any(self._is_fixed(x) for x in args[0]):
             return _Beside(args[0])
         if isinstance(args[0], _Beside) and (first := args[0].first(args[1:])) is not None:
@@ -196,8 +196,10 @@ class _Unfolding:
     def _is_fixed(self, x: Any) -> bool:
         return any(x is y for y in self._fixed)
 
-    def _relative(self, layer: RelativeToProfile, described: Any) -> Any:
+    def _without_profile(self, layer: RelativeToProfile | ByAcquaintance, described: Any) -> Any:
         """What `layer` gives without a profile, each part brought to one scale by itself."""
+        if isinstance(layer, ByAcquaintance):
+            return described
         parts = described.parts if isinstance(described, _Beside) else [described]
         scaled, start = [], 0
         for part in parts:

@@ -43,6 +43,8 @@ class Schedule:
     label_smoothing: float = 0.1
     mixup: float = 0.2
     """Parameter of the Beta distribution (Zhang et al. 2018, arXiv:1710.09412)."""
+    mixstyle: float = 0.0
+    """How often a clip is given, in part, the style of another (`sampling.restyled`)."""
     finish: float = 0.15
     """Share of the epochs, at the end, with whole windows, without mixup and with milder
     augmentation: the last look is at speech as it is recorded (as in YOLOX, Ge et al. 2021,
@@ -221,6 +223,11 @@ DISTILLED = replace(DEFAULT, name="relative-distilled", teachers=4)
 """As good as several networks together, as quick as one; best fitted on an accelerator. It goes on
 with bad recordings afterwards (`ser_core.lab.hardening`)."""
 
+RESTYLED = replace(
+    DISTILLED, name="relative-restyled", schedule=replace(DEFAULT.schedule, mixstyle=0.5)
+)
+"""Hears corpora never heard better where it is given references, and bears noise worse."""
+
 LOGMEL_CNN2D = replace(
     PLAIN,
     name="logmel-cnn2d",
@@ -233,6 +240,7 @@ SPECTRAL = (
     DEFAULT,
     replace(DEFAULT, name="relative-cnn-8", emotions=EMOTIONS_8),
     DISTILLED,
+    RESTYLED,
     PLAIN,
     replace(PLAIN, name="residual-cnn-8", emotions=EMOTIONS_8),
     LOGMEL_CNN2D,

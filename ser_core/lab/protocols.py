@@ -43,7 +43,8 @@ class Protocol:
     references: tuple[int, ...] = (0,)
     """How many unlabelled recordings of the speaker are given, where a model has use for them."""
     after: str = ""
-    """The protocol whose models these go on from, fold by fold, with what is trained here."""
+    """The protocol whose models these go on from with what is trained here: fold by fold, or all
+    from the one that it has."""
 
     def splits(self, utterances: Utterances, seed: int = 0) -> list[Split]:
         """Train, valid and test of each fold.
@@ -77,6 +78,8 @@ class Protocol:
             )
         if self.others and len(present) < 2:
             raise SplitError(f"It trains on other corpora too; here is {self.corpus} alone.")
+        if self.after:
+            protocol(self.after)._checked(utterances, seed)
         return self.make(utterances, seed)
 
 
@@ -157,6 +160,9 @@ def _ravdess_folds(name: str) -> list[Protocol]:
         Protocol(f"{name}-after-others", f"{text}; models of {name}-with-others go on with "
                  "RAVDESS alone", EMOTIONS_8, "ravdess", partial(_folds, name, False), others=True,
                  after=f"{name}-with-others"),
+        Protocol(f"{name}-from-others", f"{text}; a model of ravdess-out, which heard all other "
+                 "corpora, goes on with RAVDESS alone", EMOTIONS_8, "ravdess",
+                 partial(_folds, name, False), others=True, after="ravdess-out"),
     ]  # fmt: skip
 
 

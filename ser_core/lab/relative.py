@@ -1,9 +1,10 @@
 """The network that hears an utterance only relative to what is normal for its speaker.
 
-It has two kinds of heads whose log-probabilities are averaged, three to one. Wide ones, the same
-but for their seed, see everything that is known of the utterance; the narrow one only its
-functionals, and learns not to rely on how a corpus was recorded: it is better on corpora never
-heard (`benchmarks/experiments.md`).
+It has two kinds of heads whose log-probabilities are averaged, each the same but for their seeds.
+Wide ones see everything that is known of the utterance; narrow ones only its functionals, and learn
+not to rely on how a corpus was recorded: they are better on corpora never heard. The better the
+speaker is known, the more these count, and the less how often an emotion was heard in training
+(`benchmarks/experiments.md`).
 """
 
 from collections import defaultdict
@@ -17,6 +18,7 @@ from keras import layers, ops
 from numpy.typing import NDArray
 
 from ser_core.lab.sampling import balanced_probabilities
+from ser_core.lab.targets import AmongTold, targets
 from ser_core.profile import Norm
 
 register = keras.saving.register_keras_serializable(package="ser")
@@ -34,13 +36,23 @@ MIXUP = 0.3
 """Parameter of the Beta distribution that two utterances are mixed by."""
 FURTHEST = 6.0
 """Standard deviations at which a functional is cut off."""
-WIDE_HEADS = 3
-"""How many wide heads are averaged, as what one is by chance moves an answer."""
+HEADS = 3
+"""How many heads of a kind are averaged, as what one is by chance moves an answer."""
 NARROW_SHARE = 0.25
-"""Weight of the narrow head. One half gains a point on corpora never heard, and costs two on known
-ones and up to nine on bad lines, where its functionals are soon wrong."""
+"""Weight of the narrow heads for a voice of which nothing is known. One half gains a point on
+corpora never heard, and costs two on known ones and up to nine on bad lines, where functionals are
+soon wrong."""
+NARROW_SHARE_KNOWN = 0.55
+"""Their weight for a voice that is known for sure: three points more on corpora never heard, and
+nothing less on known ones."""
+PRIOR_KNOWN = 0.6
+"""How much of the logarithm of how often an emotion was heard in training is taken off the answer
+for such a voice (Menon et al. 2021, arXiv:2007.07314). Of others it is a good guess."""
+SHARPNESS_KNOWN = 1.4
+"""What the answer for such a voice is multiplied by, as kinds of heads that differ are less sure
+together than one: so confidence, which is fitted without references, is right with them too."""
 MOVED = 0.5
-"""How often, for the narrow head, an utterance is moved to where a random mixture of corpora lies:
+"""How often, for a narrow head, an utterance is moved to where a random mixture of corpora lies:
 its functionals by the difference of means. Tells it that the place of a corpus means nothing."""
 
 
@@ -61,29 +73,13 @@ class RelativeToProfile(layers.Layer):  # type: ignore[misc]
 
     def call(self, inputs: Any) -> Any:
         functionals, profile, count = inputs
-        count = ops.maximum(count, 0.0)
-        share = count / (count + SHRINKAGE)
         # Where nothing counts, whatever stands in the profile must not be looked at.
         known = ops.where(ops.greater(count, 0), profile, self._mean)
-        normal = self._mean + share * (known - self._mean)
+        normal = self._mean + trust(count) * (known - self._mean)
         return ops.clip((functionals - normal) * self._scale, -FURTHEST, FURTHEST)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "mean": self.mean, "spread": self.spread}
-
-
-@register
-class AmongTold(keras.losses.Loss):  # type: ignore[misc]
-    """Cross-entropy among the classes that an utterance teaches of.
-
-    The truth is `(batch, 2, classes)`: probabilities, and where there is anything to be learnt of
-    a class (more than 0).
-    """
-
-    def call(self, truth: Any, logits: Any) -> Any:
-        probabilities, told = truth[:, 0], ops.greater(truth[:, 1], 0)
-        log = ops.log_softmax(ops.where(told, logits, -1e9))
-        return -ops.sum(ops.where(told, probabilities * log, 0.0), axis=-1)
 
 
 @register
@@ -101,6 +97,35 @@ class WeightedAverage(layers.Average):  # type: ignore[misc]
         return {**super().get_config(), "shares": self.shares}
 
 
+@register
+class ByAcquaintance(layers.Layer):  # type: ignore[misc]
+    """Logits for an unknown voice and for a known one `(batch, classes)`, and the count of
+    references `(batch, 1)` -> those between.
+
+    What is known grows with the count as `RelativeToProfile` trusts the profile. From a known
+    voice's logits `prior` `(classes,)` is taken off, and they are multiplied by `sharpness`.
+    """
+
+    def __init__(self, prior: Sequence[float], sharpness: float, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.prior, self.sharpness = list(prior), sharpness
+        self._prior = np.asarray(prior, np.float32)
+
+    def call(self, inputs: Any) -> Any:
+        unknown, known, count = inputs
+        known = self.sharpness * (known - self._prior)
+        return unknown + trust(count) * (known - unknown)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "prior": self.prior, "sharpness": self.sharpness}
+
+
+def trust(count: Any) -> Any:
+    """What a profile of so many recordings counts beside the population's mean, 0 to 1."""
+    count = ops.maximum(count, 0.0)
+    return count / (count + SHRINKAGE)
+
+
 def head(
     size: int, classes: int, width: int = 256, dropout: float = 0.4, name: str = "wide"
 ) -> keras.Model:
@@ -114,11 +139,15 @@ def head(
 
 
 def relative_network(
-    relation: RelativeToProfile, wide: Sequence[keras.Model], narrow: keras.Model
+    relation: RelativeToProfile,
+    wide: Sequence[keras.Model],
+    narrow: Sequence[keras.Model],
+    prior: Sequence[float],
 ) -> keras.Model:
     """Functionals, profile and count -> logits: the weighted log-probabilities of all heads.
 
-    `narrow` sees as many of the functionals, from the first on, as it has inputs.
+    The `narrow` ones see as many of the functionals, from the first on, as they have inputs.
+    `prior` is what is taken off where the speaker is known, as `ByAcquaintance` takes it.
     """
     size = len(relation.mean)
     functionals = keras.Input((size,), name="functionals")
@@ -127,11 +156,15 @@ def relative_network(
     relative = relation([functionals, profile, count])
     answers = [
         *(each(relative) for each in wide),
-        narrow(relative[:, : narrow.input_shape[-1]]),
+        *(each(relative[:, : each.input_shape[-1]]) for each in narrow),
     ]
     log_probabilities = [layers.Activation("log_softmax")(answer) for answer in answers]
-    shares = [(1 - NARROW_SHARE) / len(wide)] * len(wide)
-    logits = WeightedAverage([*shares, NARROW_SHARE])(log_probabilities)
+    unknown, known = (
+        WeightedAverage([(1 - share) / len(wide)] * len(wide) + [share / len(narrow)] * len(narrow))
+        for share in (NARROW_SHARE, NARROW_SHARE_KNOWN)
+    )
+    acquaintance = ByAcquaintance(prior, SHARPNESS_KNOWN)
+    logits = acquaintance([unknown(log_probabilities), known(log_probabilities), count])
     return keras.Model([functionals, profile, count], logits, name="relative")
 
 
@@ -164,18 +197,16 @@ class Described:
             means[self.corpora[rows[0]]].append(self.functionals[0, rows].mean(axis=0))
         return {corpus: np.mean(of_speakers, axis=0) for corpus, of_speakers in means.items()}
 
-    def told(self, classes: int) -> NDArray[np.bool_]:
-        """Which classes each utterance teaches anything of, `(utterances, classes)`.
+    def probabilities(self) -> NDArray[np.float64]:
+        """How often each utterance is drawn in training."""
+        return balanced_probabilities(self.corpora, self.labels, self.speakers, self.wanted)
 
-        Not those that its corpus has no example of, while others do: else a network that tells the
-        corpora apart learns that voices like these are never surprised, and finds no surprise in
-        the next corpus that sounds alike.
-        """
-        names, corpus = np.unique(self.corpora, return_inverse=True)
-        present = np.zeros((len(names), classes), bool)
-        present[corpus, self.labels] = True
-        told: NDArray[np.bool_] = (present | ~present.any(axis=0))[corpus]
-        return told
+    def prior(self, classes: int) -> NDArray[np.float64]:
+        """Logarithm of how often each class is drawn, less its mean; 0 for those never drawn."""
+        drawn = np.bincount(self.labels, self.probabilities(), classes)
+        logarithm = np.log(drawn, where=drawn > 0, out=np.full(classes, np.nan))
+        centred: NDArray[np.float64] = np.nan_to_num(logarithm - np.nanmean(logarithm))
+        return centred
 
     def first(self, count: int) -> "Described":
         """The same with the first `count` functionals alone."""
@@ -219,23 +250,17 @@ def fit_relative(
     steps: int = 4000,
     batch: int = 128,
 ) -> keras.Model:
-    """Fit the relative network; its narrow head sees the first `narrow` functionals."""
+    """Fit the relative network; its narrow heads see the first `narrow` functionals."""
     norm = data.norm()
     relation = RelativeToProfile(norm.mean.tolist(), norm.spread.tolist())
-    wide = [
-        fit_head(data, classes, name=f"wide_{n}", seed=seed + n, steps=steps, batch=batch)
-        for n in range(WIDE_HEADS)
+    how = {"steps": steps, "batch": batch}
+    wide = [fit_head(data, classes, name=f"wide_{n}", seed=seed + n, **how) for n in range(HEADS)]
+    first = data.first(narrow)
+    others = [
+        fit_head(first, classes, name=f"narrow_{n}", moved=MOVED, seed=seed + n, **how)
+        for n in range(HEADS)
     ]
-    second = fit_head(
-        data.first(narrow),
-        classes,
-        name="narrow",
-        moved=MOVED,
-        seed=seed,
-        steps=steps,
-        batch=batch,
-    )
-    return relative_network(relation, wide, second)
+    return relative_network(relation, wide, others, (PRIOR_KNOWN * data.prior(classes)).tolist())
 
 
 def fit_head(
@@ -263,11 +288,8 @@ def fit_head(
     )
     references = References(data, seed)
     rng = references.rng
-    probabilities = balanced_probabilities(data.corpora, data.labels, data.speakers, data.wanted)
-    told = data.told(classes)
-    hot = np.eye(classes)[data.labels]
-    hot = (1 - SMOOTHING) * hot + SMOOTHING * told / told.sum(axis=1, keepdims=True)
-    targets = np.stack([hot, told], axis=1).astype(np.float32)
+    probabilities = data.probabilities()
+    truth = targets(data.corpora, data.labels, classes, SMOOTHING)
     # Half of what is heard is as it was recorded, the rest is any of its variants.
     variants = len(data.functionals)
     shares = np.full(variants, 0.5 / max(1, variants - 1))
@@ -283,7 +305,7 @@ def fit_head(
         count = np.array([[number] for _, number in found], np.float32)
         move = moves(rows)
         x = relation([data.functionals[drawn, rows] + move, profiles + move, count])
-        model.train_on_batch(*_mixed(np.asarray(x), targets[rows], rng))
+        model.train_on_batch(*_mixed(np.asarray(x), truth[rows], rng))
     return model
 
 

@@ -13,7 +13,10 @@ from ser_core.lab.spectral import overlay
 
 SOFTNESS = 2.0
 """Temperature at which a network learns what its teachers say."""
-
+STYLES = 0.4
+"""Parameter of the Beta distribution that styles are mixed by."""
+QUIETEST = -80.0
+"""dB under the loudest point of a clip, where a style ends."""
 
 WANTED_SHARE = 0.6
 """What the corpora that are to be heard have of all draws, at least."""
@@ -52,16 +55,17 @@ def balanced_probabilities(
 
 
 class Batches(keras.utils.PyDataset):  # type: ignore[misc]
-    """Random batches of `([features, mask], one-hot labels)`; another draw in every epoch.
+    """Random batches of `([features, mask], targets)`; another draw in every epoch.
 
-    In place of the labels comes what `teachers` say on average, where there are any.
-    They are crops, until the last epochs (`finishing`) are near to speech as it is recorded.
+    `targets` are of `ser_core.lab.targets`. In their place comes what `teachers` say on average,
+    where there are any. Clips are crops, until the last epochs (`finishing`) are near to speech as
+    it is recorded.
     """
 
     def __init__(
         self,
         features: FeatureSet,
-        labels: NDArray[np.int64],
+        targets: NDArray[np.float32],
         probabilities: NDArray[np.float64],
         preset: Preset,
         seed: int,
@@ -71,7 +75,7 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         teachers: Sequence[keras.Model] = (),
     ) -> None:
         super().__init__(workers=1)
-        self.features, self.labels, self.probabilities = features, labels, probabilities
+        self.features, self.targets, self.probabilities = features, targets, probabilities
         self.preset, self.seed, self.epoch, self.finishing = preset, seed, epoch, finishing
         self.teachers = teachers
 
@@ -84,7 +88,7 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
     def __getitem__(self, index: int) -> tuple[Any, Any]:
         schedule = self.preset.schedule
         rng = np.random.default_rng((self.seed, self.epoch, index))
-        chosen = rng.choice(len(self.labels), schedule.batch, p=self.probabilities)
+        chosen = rng.choice(len(self.targets), schedule.batch, p=self.probabilities)
         frequencies = self.preset.frequencies
         augmentation, frames = self.preset.augmentation, self.preset.crop_frames
         if self.finishing:
@@ -93,14 +97,16 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         for utterance in chosen:
             log_mel = random_crop(self.features[utterance], int(1.2 * frames), rng)
             if rng.random() < augmentation.babble:
-                voices = rng.choice(len(self.labels), int(rng.integers(1, 4)))
+                voices = rng.choice(len(self.targets), int(rng.integers(1, 4)))
                 others = [np.asarray(self.features[voice], np.float32) for voice in voices]
                 log_mel = overlay(log_mel, others, rng)
             clips.append(augmentation(log_mel, frequencies, rng))
         x, mask = padded([random_crop(clip, frames, rng) for clip in clips], frames)
-        y = np.eye(len(self.preset.emotions), dtype=np.float32)[self.labels[chosen]]
+        y = self.targets[chosen]
         if schedule.mixup and not self.finishing:
             x, mask, y = mixed(x, mask, y, schedule.mixup, rng)
+        if schedule.mixstyle:
+            x = restyled(x, mask, schedule.mixstyle, rng)
         return (x, mask), said(self.teachers, x, mask) if self.teachers else y
 
 
@@ -148,5 +154,25 @@ def mixed(
     relative = x - x.max(axis=(1, 2), keepdims=True)
     weight = share[:, :, None]
     both = weight * relative + (1 - weight) * relative[other]
-    label = share * y + (1 - share) * y[other]
+    label = weight * y + (1 - weight) * y[other]
     return both, np.maximum(mask, mask[other]), label
+
+
+def restyled(
+    x: NDArray[np.float32], mask: NDArray[np.float32], often: float, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """Log-mels of which some, so `often`, have each band's mean and spread over time moved towards
+    those of another clip: microphone, room and voice leave their traces there (MixStyle, Zhou et
+    al. 2021, arXiv:2104.02008, by frequency).
+    """
+    own = rng.beta(STYLES, STYLES, (len(x), 1, 1)).astype(np.float32)
+    own[rng.random(len(x)) >= often] = 1
+    other = rng.permutation(len(x))
+    heard = mask[:, :, None]
+    relative = np.maximum(x - x.max(axis=(1, 2), keepdims=True), QUIETEST)
+    frames = heard.sum(axis=1, keepdims=True) + 1e-3
+    mean = (relative * heard).sum(axis=1, keepdims=True) / frames
+    variance = (np.square(relative - mean) * heard).sum(axis=1, keepdims=True) / frames
+    spread = np.sqrt(variance + 1)
+    style = own * spread + (1 - own) * spread[other], own * mean + (1 - own) * mean[other]
+    return np.where(heard > 0, (relative - mean) / spread * style[0] + style[1], -100)

@@ -21,6 +21,7 @@ from ser_core.lab.dataset import FeatureSet, Front, features_of
 from ser_core.lab.pooling import QUIETEST_PEAK
 from ser_core.lab.presets import Preset, Schedule
 from ser_core.lab.sampling import SOFTNESS, Batches, balanced_probabilities, padded
+from ser_core.lab.targets import AmongTold, targets
 
 logger = logging.getLogger(__name__)
 
@@ -128,7 +129,7 @@ def fit(
     probabilities = balanced_probabilities(
         train.corpora, train.labels, train.speakers, valid.corpora
     )
-    drawn = train.features, train.labels, probabilities
+    drawn = train.features, targets_of(preset, train), probabilities
     judge = _Judge(preset, valid, checkpoints, progress)
     if earlier is not None:
         model, judge.so_far = earlier
@@ -138,7 +139,7 @@ def fit(
         if begin is not None:
             begin(model)
         model.compile(
-            optimizer=optimizer(preset.schedule), loss=loss_of(preset, taught=bool(teachers))
+            optimizer=optimizer(preset.schedule), loss=Taught() if teachers else AmongTold()
         )
     with tqdm(
         total=preset.schedule.epochs,
@@ -164,12 +165,10 @@ def fit(
     return model, judge.so_far.history
 
 
-def loss_of(preset: Preset, *, taught: bool) -> keras.losses.Loss:
-    """What is made small: cross-entropy with labels, or with what teachers say."""
+def targets_of(preset: Preset, train: Labelled) -> NDArray[np.float32]:
+    """What each utterance teaches, `(utterances, 2, classes)`."""
     smoothing = preset.schedule.label_smoothing
-    if taught:
-        return Taught()
-    return keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=smoothing)
+    return targets(train.corpora, train.labels, len(preset.emotions), smoothing)
 
 
 @keras.saving.register_keras_serializable(package="ser")

@@ -205,6 +205,34 @@ def test_a_model_goes_on_from_the_one_that_heard_the_others(
     assert "with-others" in then.init
 
 
+def test_all_folds_go_on_from_one_model_where_there_is_one(
+    ravdess: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others = [Utterance(Path("other.wav"), "angry", who, "F", "emodb") for who in ("one", "two")]
+    utterances = [*read(ravdess).utterances, *others]
+    taught = replace(PLAIN, teachers=2)
+    plan = trainings(utterances, [protocol("ravdess-5x4-from-others")], [taught], 1, "data")
+    assert len(plan) == 5
+    firsts = {each.first.folder for each in plan if each.first is not None}
+    assert [folder.name[:11] for folder in firsts] == ["ravdess-out"]
+    orders: list[Order] = []
+
+    def recording(split: Split, order: Order, _: bool) -> None:
+        orders.append(order)
+        if order.init:
+            raise TrainingError("that is enough")
+        order.out.mkdir(parents=True)
+        (order.out / "bundle.json").touch()
+
+    monkeypatch.setattr(benchmark, "train_on", recording)
+    for each in plan[:2]:
+        with pytest.raises(TrainingError, match="that is enough"):
+            run(each, Results(tmp_path))
+    # The first learns from its teachers, and who goes on from it has done so already.
+    assert [order.preset.teachers for order in orders] == [2, 0, 0]
+    assert [Path(order.init) for order in orders[1:]] == [orders[0].out.resolve()] * 2
+
+
 def test_a_model_waits_for_the_one_that_it_goes_on_from(ravdess: Path, tmp_path: Path) -> None:
     training = after_others(ravdess, PLAIN)
     assert training.first is not None

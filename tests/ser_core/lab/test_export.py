@@ -114,7 +114,9 @@ def relative() -> keras.Model:
     size = describer.output_shape[-1]
     relation = RelativeToProfile([0.1] * size, [2.0] * size)
     narrow = head(9, 7, name="narrow")
-    return SMALL.whole_relative(describer, relative_network(relation, [head(size, 7)], narrow))
+    return SMALL.whole_relative(
+        describer, relative_network(relation, [head(size, 7)], [narrow], [0.1] * 7)
+    )
 
 
 @pytest.mark.parametrize(("int8", "tolerance"), [(False, 1e-4), (True, 0.02)])

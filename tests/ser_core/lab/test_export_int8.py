@@ -64,7 +64,9 @@ def relative(tmp_path_factory: pytest.TempPathFactory) -> keras.Model:
     wide = [head(size, 7, name=name) for name in ("wide", "wide_too")]
     narrow = head(statistics, 7, name="narrow")
     path = tmp_path_factory.mktemp("relative") / "model.keras"
-    SMALL.whole_relative(describer, relative_network(relation, wide, narrow)).save(path)
+    SMALL.whole_relative(describer, relative_network(relation, wide, [narrow], [0.1] * 7)).save(
+        path
+    )
     return load_keras(path)
 
 

@@ -115,6 +115,13 @@ def test_with_others_only_the_training_side_grows() -> None:
         assert more.train == [*one.train, *CREMAD, *TESS, *EMODB]
 
 
+def test_from_others_every_fold_begins_with_a_model_that_never_heard_the_corpus() -> None:
+    begun = protocol("ravdess-5x4-from-others")
+    assert begun.splits(EVERYTHING) == protocol("ravdess-5x4").splits(EVERYTHING)
+    (before,) = protocol(begun.after).splits(EVERYTHING)
+    assert "ravdess" not in {u.corpus for u in (*before.train, *before.valid)}
+
+
 @pytest.mark.parametrize("name", ["ravdess-5x4", "crema-d"])
 def test_after_others_trains_what_alone_does_and_keeps_the_same_speakers_away(name: str) -> None:
     after = protocol(f"{name}-after-others")

@@ -5,9 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from ser_core.lab import targets
 from ser_core.lab.relative import (
+    NARROW_SHARE,
+    NARROW_SHARE_KNOWN,
+    SHARPNESS_KNOWN,
     SHRINKAGE,
-    AmongTold,
     Described,
     References,
     RelativeToProfile,
@@ -100,33 +103,39 @@ def test_knowing_the_speaker_tells_apart_what_is_small_beside_the_speakers() -> 
     assert accuracy[0] < accuracy[10] - 0.05
 
 
-def test_the_answer_weighs_the_log_probabilities_of_all_heads() -> None:
-    wide, narrow = [head(SIZE, 3, name=name) for name in "ab"], head(2, 3, name="narrow")
-    model = relative_network(relation(), wide, narrow)
+def test_the_answer_weighs_heads_by_how_well_the_speaker_is_known() -> None:
+    wide = [head(SIZE, 3, name=name) for name in "ab"]
+    narrow = [head(2, 3, name=name) for name in "cd"]
+    prior = [0.5, -0.75, 0.25]
+    model = relative_network(relation(), wide, narrow, prior)
     x = np.random.default_rng(0).normal(1, 2, (4, SIZE)).astype(np.float32)
-    answer = model.predict_on_batch([x, np.zeros_like(x), np.zeros((4, 1), np.float32)])
     z = (x - 1.0) / 2.0
-    heard = [*(each.predict_on_batch(z) for each in wide), narrow.predict_on_batch(z[:, :2])]
+    heard = [*(each.predict_on_batch(z) for each in wide)]
+    heard += [each.predict_on_batch(z[:, :2]) for each in narrow]
     logs = [
         each - np.log(np.exp(each).sum(axis=1, keepdims=True)) for each in map(np.asarray, heard)
     ]
-    expected = 0.375 * (logs[0] + logs[1]) + 0.25 * logs[2]
-    np.testing.assert_allclose(answer, expected, atol=1e-5)
+    wider, narrower = (logs[0] + logs[1]) / 2, (logs[2] + logs[3]) / 2
+    unknown = (1 - NARROW_SHARE) * wider + NARROW_SHARE * narrower
+    known = (1 - NARROW_SHARE_KNOWN) * wider + NARROW_SHARE_KNOWN * narrower - np.array(prior)
+    known *= SHARPNESS_KNOWN
+    for count, expected in ((0, unknown), (2, (unknown + known) / 2), (1e6, known)):
+        # A profile that is what the population is changes nothing else.
+        counts = np.full((4, 1), count, np.float32)
+        answer = model.predict_on_batch([x, np.ones_like(x), counts])
+        np.testing.assert_allclose(answer, expected, atol=1e-4)
 
 
-def test_a_corpus_teaches_nothing_of_emotions_that_only_others_have() -> None:
-    data = described(2, 3, 0)
-    data = replace(data, labels=np.array([0, 1, 0, 1, 2, 1]), corpora=["a"] * 3 + ["b"] * 3)
-    # Nobody has the fourth: everybody tells that it is not heard.
-    assert data.told(4)[[0, 3]].tolist() == [[True, True, False, True], [False, True, True, True]]
-
-
-def test_the_loss_is_cross_entropy_among_what_is_told() -> None:
-    logits = np.array([[1.0, 2.0, 50.0]], np.float32)
-    truth = np.array([[[0.25, 0.75, 0.0], [1.0, 1.0, 0.0]]], np.float32)
-    normaliser = np.log(np.exp(1) + np.exp(2))
-    loss = float(np.asarray(AmongTold()(truth, logits)))
-    assert loss == pytest.approx(normaliser - 0.25 * 1 - 0.75 * 2, rel=1e-5)
+def test_the_prior_is_how_often_an_emotion_is_drawn() -> None:
+    data = described(2, 6, 0)
+    labels, corpora = np.array([0, 0, 0, 2, 2, 2] + [0] * 6), ["a"] * 6 + ["b"] * 6
+    data = replace(data, labels=labels, corpora=corpora)
+    drawn = data.probabilities()
+    shares = np.log([drawn[data.labels == label].sum() for label in (0, 2)])
+    expected = shares - shares.mean()
+    # Of what nobody has nothing is known.
+    np.testing.assert_allclose(data.prior(3), [expected[0], 0, expected[1]], atol=1e-9)
+    assert expected[0] > expected[1]
 
 
 def test_an_emotion_that_a_corpus_lacks_is_found_in_voices_like_its(
@@ -156,7 +165,9 @@ def test_an_emotion_that_a_corpus_lacks_is_found_in_voices_like_its(
         return float((np.exp(logits) / np.exp(logits).sum())[2])
 
     found = probability()
-    monkeypatch.setattr(Described, "told", lambda data, classes: np.ones((600, classes), bool))
+    monkeypatch.setattr(
+        targets, "told", lambda corpora, labels, classes: np.ones((600, classes), bool)
+    )
     assert found > probability() + 0.1
 
 

@@ -7,7 +7,15 @@ import pytest
 
 from ser_core.lab.dataset import FeatureSet
 from ser_core.lab.presets import DEFAULT, Schedule
-from ser_core.lab.sampling import Batches, balanced_probabilities, mixed, padded, random_crop
+from ser_core.lab.sampling import (
+    Batches,
+    balanced_probabilities,
+    mixed,
+    padded,
+    random_crop,
+    restyled,
+)
+from ser_core.lab.targets import targets
 
 PRESET = replace(DEFAULT, window=0.5, bands=16, schedule=Schedule(clips=40, batch=8, mixup=0))
 """32 frames a window, 5 batches an epoch."""
@@ -38,7 +46,8 @@ def batches(finishing: bool = False, seed: int = 0, **schedule: float) -> Batche
     labels = np.array([0, 1, 2, 3, 4, 4])
     preset = replace(PRESET, schedule=replace(PRESET.schedule, **schedule))
     shares = np.full(6, 1 / 6)
-    return Batches(features, labels, shares, preset, seed, finishing=finishing)
+    truth = targets(["one"] * 6, labels, 7, smoothing=0)
+    return Batches(features, truth, shares, preset, seed, finishing=finishing)
 
 
 def test_a_corpus_counts_as_the_root_of_its_size_and_its_classes_alike() -> None:
@@ -92,8 +101,8 @@ def test_a_batch_holds_windows_masks_and_labels() -> None:
     (x, mask), y = batches()[0]
     assert x.shape == (8, 32, 16)
     assert mask.shape == (8, 32)
-    assert y.shape == (8, 7)
-    np.testing.assert_array_equal(y.sum(axis=1), 1)
+    assert y.shape == (8, 2, 7)
+    np.testing.assert_array_equal(y[:, 0].sum(axis=1), 1)
     assert (x[mask == 0] == -100).all()
     assert (x[mask == 1] > -100).all()
     for row in mask:
@@ -112,7 +121,8 @@ def test_draws_depend_on_seed_epoch_and_place_alone() -> None:
 
 
 def test_every_class_is_drawn_as_often_as_it_should_be() -> None:
-    drawn = np.concatenate([batches(batch=64)[index][1] for index in range(5)]).mean(axis=0)
+    truth = np.concatenate([batches(batch=64)[index][1] for index in range(5)])
+    drawn = truth[:, 0].mean(axis=0)
     np.testing.assert_allclose(drawn, [1 / 6] * 4 + [1 / 3, 0, 0], atol=0.08)
 
 
@@ -139,10 +149,10 @@ def test_mixup_joins_clips_of_one_level_and_shares_labels() -> None:
     x = np.full((2, 4, 3), -100, np.float32)
     x[0, :2], x[1, :3] = -20, -50
     mask = (x[:, :, 0] > -100).astype(np.float32)
-    y = np.eye(2, dtype=np.float32)
+    y = targets(["one"] * 2, np.arange(2), 2, smoothing=0)
     both, united, shared = mixed(x, mask, y, 0.2, Fixed(0.25))  # type: ignore[arg-type]
     # A share below one half counts for the other clip; levels are relative to each clip's peak.
-    np.testing.assert_allclose(shared, [[0.75, 0.25], [0.25, 0.75]], atol=1e-6)
+    np.testing.assert_allclose(shared[:, 0], [[0.75, 0.25], [0.25, 0.75]], atol=1e-6)
     np.testing.assert_array_equal(united, [[1, 1, 1, 0], [1, 1, 1, 0]])
     np.testing.assert_allclose(both[:, :2], 0, atol=1e-3)
     assert (both[0, 2] < both[1, 2]).all()
@@ -154,21 +164,61 @@ def test_mixup_joins_clips_of_one_level_and_shares_labels() -> None:
 
 def test_a_share_of_one_leaves_a_clip_what_it_is() -> None:
     x = np.random.default_rng(0).normal(-30, 10, (3, 8, 4)).astype(np.float32)
-    y = np.eye(3, dtype=np.float32)
+    y = targets(["one"] * 3, np.arange(3), 3, smoothing=0)
     both, _, shared = mixed(x, np.ones((3, 8), np.float32), y, 0.2, Fixed(1.0))  # type: ignore[arg-type]
     np.testing.assert_allclose(both, x - x.max(axis=(1, 2), keepdims=True), atol=0.01)
     np.testing.assert_array_equal(shared, y)
 
 
+class Styles:
+    """A generator that gives the first clip, and no other, part of the style of the next."""
+
+    def beta(self, a: float, b: float, shape: tuple[int, ...]) -> np.ndarray:
+        return np.full(shape, 0.25)
+
+    def random(self, count: int) -> np.ndarray:
+        return np.where(np.arange(count) == 0, 0.0, 0.9)
+
+    def permutation(self, count: int) -> np.ndarray:
+        return np.roll(np.arange(count), -1)
+
+
+def test_a_clip_takes_on_how_another_was_recorded() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(-20, 2, (3, 50, 4)).astype(np.float32)
+    x[1] = rng.normal([-20, -25, -30, -35], 6, (50, 4))
+    mask = np.ones((3, 50), np.float32)
+    mask[0, 40:] = 0
+    x[0, 40:] = -100
+    changed = restyled(x, mask, 0.5, Styles())  # type: ignore[arg-type]
+    peaks = x.max(axis=(1, 2), keepdims=True)
+    own, other = x[0, :40] - peaks[0], x[1] - peaks[1]
+    mean = 0.25 * own.mean(axis=0) + 0.75 * other.mean(axis=0)
+    spread = 0.25 * own.std(axis=0) + 0.75 * other.std(axis=0)
+    np.testing.assert_allclose(changed[0, :40].mean(axis=0), mean, atol=0.05)
+    np.testing.assert_allclose(changed[0, :40].std(axis=0), spread, rtol=0.15)
+    assert (changed[0, 40:] == -100).all()
+    # What is said, when each band is louder than usual and when not, stays.
+    together = np.corrcoef(changed[0, :40, 0], x[0, :40, 0])[0, 1]
+    assert together == pytest.approx(1, abs=1e-4)
+    np.testing.assert_allclose(changed[1:], (x - peaks)[1:], atol=1e-3)
+
+
+def test_styles_are_mixed_where_the_design_says_so() -> None:
+    (plain, _), _ = batches()[0]
+    (styled, _), _ = batches(mixstyle=1.0)[0]
+    assert not np.allclose(plain - plain.max(axis=(1, 2), keepdims=True), styled, atol=1)
+
+
 def test_the_labels_of_mixed_batches_sum_to_one() -> None:
     _, y = batches(mixup=0.4)[0]
-    np.testing.assert_allclose(y.sum(axis=1), 1, atol=1e-6)
-    assert ((y > 0).sum(axis=1) == 2).any()
+    np.testing.assert_allclose(y[:, 0].sum(axis=1), 1, atol=1e-6)
+    assert ((y[:, 0] > 0).sum(axis=1) == 2).any()
 
 
 def test_the_last_epochs_are_not_mixed() -> None:
     def shares(finishing: bool) -> np.ndarray:
-        return batches(finishing, mixup=5.0)[0][1].max(axis=1)
+        return batches(finishing, mixup=5.0)[0][1][:, 0].max(axis=1)
 
     assert (shares(finishing=False) < 1).any()
     assert (shares(finishing=True) == 1).all()
