@@ -129,13 +129,18 @@ def trust(count: Any) -> Any:
 def head(
     size: int, classes: int, width: int = 256, dropout: float = 0.4, name: str = "wide"
 ) -> keras.Model:
-    """Relative functionals `(batch, size)` -> logits."""
+    """Relative functionals `(batch, size)` -> logits.
+
+    Its layers are named after it: heads that were made at other times go into one model.
+    """
     relative = keras.Input((size,), name="relative")
     x = layers.GaussianNoise(0.1)(layers.Dropout(0.1)(relative))
-    for units in (width, width // 2):
-        x = layers.Activation("gelu")(layers.BatchNormalization()(layers.Dense(units)(x)))
-        x = layers.Dropout(dropout)(x)
-    return keras.Model(relative, layers.Dense(classes)(x), name=name)
+    for number, units in enumerate((width, width // 2)):
+        x = layers.Dense(units, name=f"{name}_dense_{number}")(x)
+        x = layers.BatchNormalization(name=f"{name}_norm_{number}")(x)
+        x = layers.Dropout(dropout)(layers.Activation("gelu")(x))
+    logits = layers.Dense(classes, name=f"{name}_logits")(x)
+    return keras.Model(relative, logits, name=name)
 
 
 def relative_network(

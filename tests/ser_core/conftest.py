@@ -28,7 +28,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     manifest = write_corpus(folder / "data")
     command = (
         "train", "--data", "data/manifest.csv", "--preset", "residual-cnn",
-        "--epochs", "1", "--clips", "512", "--out", "models/tiny",
+        "--epochs", "1", "--clips", "1024", "--out", "models/tiny",
     )  # fmt: skip
     output = io.StringIO()
     with contextlib.chdir(folder), contextlib.redirect_stdout(output):
