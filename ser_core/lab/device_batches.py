@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ser_core.lab.dataset import FeatureSet
 from ser_core.lab.presets import Preset
-from ser_core.lab.sampling import QUIETEST, STYLES
+from ser_core.lab.sampling import STYLES, in_styles
 from ser_core.lab.spectral import SpectralAugmentation
 
 MOST_OTHERS = 3
@@ -232,12 +232,4 @@ def _restyled(x: Any, mask: Any, often: float, key: Any) -> Any:
     keys = random.split(key, 3)
     own = random.beta(keys[0], STYLES, STYLES, (len(x), 1, 1))
     own = jnp.where(random.uniform(keys[1], own.shape) < often, own, 1)
-    other = random.permutation(keys[2], len(x))
-    heard = mask[:, :, None]
-    relative = jnp.maximum(x - x.max(axis=(1, 2), keepdims=True), QUIETEST)
-    frames = heard.sum(axis=1, keepdims=True) + 1e-3
-    mean = (relative * heard).sum(axis=1, keepdims=True) / frames
-    variance = (jnp.square(relative - mean) * heard).sum(axis=1, keepdims=True) / frames
-    spread = jnp.sqrt(variance + 1)
-    style = own * spread + (1 - own) * spread[other], own * mean + (1 - own) * mean[other]
-    return jnp.where(heard > 0, (relative - mean) / spread * style[0] + style[1], -100)
+    return in_styles(x, mask, own, random.permutation(keys[2], len(x)), jnp)

@@ -167,12 +167,20 @@ def restyled(
     """
     own = rng.beta(STYLES, STYLES, (len(x), 1, 1)).astype(np.float32)
     own[rng.random(len(x)) >= often] = 1
-    other = rng.permutation(len(x))
+    changed: NDArray[np.float32] = in_styles(x, mask, own, rng.permutation(len(x)))
+    return changed
+
+
+def in_styles(x: Any, mask: Any, own: Any, other: Any, xp: Any = np) -> Any:
+    """Each log-mel with the share `own` of its style, and the rest of that of the log-mel `other`.
+
+    `xp` is what computes: NumPy, or JAX's.
+    """
     heard = mask[:, :, None]
-    relative = np.maximum(x - x.max(axis=(1, 2), keepdims=True), QUIETEST)
+    relative = xp.maximum(x - x.max(axis=(1, 2), keepdims=True), QUIETEST)
     frames = heard.sum(axis=1, keepdims=True) + 1e-3
     mean = (relative * heard).sum(axis=1, keepdims=True) / frames
-    variance = (np.square(relative - mean) * heard).sum(axis=1, keepdims=True) / frames
-    spread = np.sqrt(variance + 1)
+    variance = (xp.square(relative - mean) * heard).sum(axis=1, keepdims=True) / frames
+    spread = xp.sqrt(variance + 1)
     style = own * spread + (1 - own) * spread[other], own * mean + (1 - own) * mean[other]
-    return np.where(heard > 0, (relative - mean) / spread * style[0] + style[1], -100)
+    return xp.where(heard > 0, (relative - mean) / spread * style[0] + style[1], -100)

@@ -15,7 +15,7 @@ from ser_core.lab import training
 from ser_core.lab.sampling import Batches, balanced_probabilities
 from tests.ser_core.lab.test_training import TINY, TRAIN, VALID
 
-LONGER = replace(TINY, schedule=replace(TINY.schedule, epochs=20, clips=256))
+LONGER = replace(TINY, schedule=replace(TINY.schedule, epochs=20, clips=256, mixstyle=0.5))
 ROOT = Path(__file__).parents[3]
 
 PROGRAM = """
@@ -32,7 +32,7 @@ data = device_batches.Data.of(TRAIN.features, training.targets_of(LONGER, TRAIN)
 draws = {}
 for finishing in (False, True):
     draw = jax.jit(device_batches.drawing(LONGER, finishing))
-    draws[str(finishing)] = described([draw(jax.random.key(n), data) for n in range(60)])
+    draws[str(finishing)] = described([draw(jax.random.key(n), data) for n in range(180)])
 model, history = accelerated.fit(LONGER, TRAIN, VALID, folder / "teacher", progress=False)
 wrong = training.Labelled(TRAIN.utterances, TRAIN.features, np.roll(TRAIN.labels, 1))
 student, _ = accelerated.fit(
@@ -85,7 +85,7 @@ def test_batches_are_drawn_as_on_a_cpu(told: tuple[Path, Any], *, finishing: boo
     share = balanced_probabilities(TRAIN.corpora, TRAIN.labels, TRAIN.speakers)
     truth = training.targets_of(LONGER, TRAIN)
     drawn = Batches(TRAIN.features, truth, share, LONGER, seed=0, finishing=finishing)
-    batches = [(*x, y) for x, y in (drawn[index] for index in range(60))]
+    batches = [(*x, y) for x, y in (drawn[index] for index in range(180))]
     expected, found = described(batches), told[1][0][str(finishing)]
     assert found["shape"] == expected["shape"]
     np.testing.assert_allclose(found["classes"], expected["classes"], atol=0.05)
