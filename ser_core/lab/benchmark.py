@@ -71,6 +71,8 @@ class Training:
         # What is newer than finished cells, and off, is nothing that they did otherwise.
         if not preset["schedule"].get("mixstyle"):
             preset["schedule"].pop("mixstyle", None)
+        if not preset.get("dynamics"):
+            preset.pop("dynamics", None)
         settings = json.dumps(preset, default=str, sort_keys=True)
         return hashlib.sha256(settings.encode()).hexdigest()[:8]
 

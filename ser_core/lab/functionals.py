@@ -13,6 +13,7 @@ import librosa
 import numpy as np
 from keras import ops
 
+from ser_core.lab.dynamics import Contours, dynamics
 from ser_core.lab.features import SMALLEST_POWER, LogMel
 from ser_core.lab.pooling import frame_level, loud_frames
 
@@ -85,14 +86,17 @@ class VoiceFeatures(LogMel):
 @register
 class Functionals(keras.layers.Layer):  # type: ignore[misc]
     """Log-mel in dB `(batch, frames, bands)`, pitch `(batch, frames, 2)` and mask
-    `(batch, frames)` -> functionals `(batch, size)`; see `names` for what they are.
+    `(batch, frames)` -> functionals `(batch, size)`.
 
-    None depends on the level of the recording.
+    None depends on the level of the recording. With a `frame_rate`, the frames of a second, those
+    of `ser_core.lab.dynamics` come last.
     """
 
-    def __init__(self, bands: int = 64, frames: int = 188, **kwargs: Any) -> None:
+    def __init__(
+        self, bands: int = 64, frames: int = 188, frame_rate: float = 0.0, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
-        self.bands, self.frames = bands, frames
+        self.bands, self.frames, self.frame_rate = bands, frames, frame_rate
         self._cosines = librosa.feature.mfcc(
             S=np.eye(bands, dtype=np.float32), n_mfcc=MFCC + 1, norm="ortho"
         )[1:]
@@ -119,6 +123,7 @@ class Functionals(keras.layers.Layer):  # type: ignore[misc]
         )
         melody = ops.expand_dims(octaves, -1)
         share = ops.sum(mask, axis=1, keepdims=True)
+        contours = Contours(relative, mfcc, level, octaves, voicing, flux, speech, voiced, mask)
         return ops.concatenate(
             [
                 *_moments(descriptors, speech),
@@ -135,6 +140,7 @@ class Functionals(keras.layers.Layer):  # type: ignore[misc]
                 # Changes between voiced and not, and in and out of speech: how fast one speaks.
                 ops.sum(ops.abs(_delta(ops.expand_dims(voiced, -1)))[:, :, 0], 1, keepdims=True)
                 / share,
+                *([dynamics(contours, self.frame_rate)] if self.frame_rate else []),
             ],
             axis=-1,
         )
@@ -154,7 +160,8 @@ class Functionals(keras.layers.Layer):  # type: ignore[misc]
         return ops.concatenate(results, axis=-1)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "bands": self.bands, "frames": self.frames}
+        sizes = {"bands": self.bands, "frames": self.frames, "frame_rate": self.frame_rate}
+        return {**super().get_config(), **sizes}
 
 
 def _shape(relative: Any, bands: int) -> Any:

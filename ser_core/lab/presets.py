@@ -86,6 +86,8 @@ class Preset:
     augmentation: SpectralAugmentation = field(default_factory=SpectralAugmentation)
     relative: bool = False
     """The answer is given relative to a speaker's profile; see `ser_core.lab.relative`."""
+    dynamics: bool = False
+    """Beside the functionals are those of how a voice moves; see `ser_core.lab.dynamics`."""
     teachers: int = 0
     """So many larger networks are fitted first, each from a seed of its own. It learns what they
     say on average of every augmented clip, in place of its label (Hinton et al. 2015,
@@ -168,7 +170,8 @@ class Preset:
         voice = VoiceFeatures(**self.front, method="dft")
         decibels, pitch = voice(self._audible(waveform, length))
         mask = Sounding()([decibels, FrameMask(self.frames, self.hop_length)(length)])
-        functionals = Functionals(self.bands, self.frames, name=FUNCTIONALS)(
+        rate = self.sampling_rate / self.hop_length if self.dynamics else 0.0
+        functionals = Functionals(self.bands, self.frames, rate, name=FUNCTIONALS)(
             [decibels, pitch, mask]
         )
         embedding = _embedding(trained)([self._level(decibels, mask), mask])
@@ -217,7 +220,7 @@ def _embedding(trained: keras.Model) -> keras.Model:
 
 
 PLAIN = Preset("residual-cnn")
-DEFAULT = replace(PLAIN, name="relative-cnn", relative=True)
+DEFAULT = replace(PLAIN, name="relative-cnn", relative=True, dynamics=True)
 
 DISTILLED = replace(DEFAULT, name="relative-distilled", teachers=4)
 """As good as several networks together, as quick as one; best fitted on an accelerator. It goes on

@@ -20,7 +20,7 @@ def features(method: str) -> keras.Model:
     length = keras.Input((1,), dtype="int32", name="length")
     mask = FrameMask(FRAMES, 256)(length)
     decibels, pitch = VoiceFeatures(fmin=50.0, fmax=8000.0, method=method)(waveform)
-    described = Functionals(64, FRAMES)([decibels, pitch, mask])
+    described = Functionals(64, FRAMES, RATE / 256)([decibels, pitch, mask])
     return keras.Model([waveform, length], {"pitch": pitch, "functionals": described})
 
 
