@@ -23,7 +23,7 @@ LAG = 4
 RATES = (0.7, 2.0, 4.0, 8.0, 16.0, 31.3)
 """Edges in Hz of the bands of modulation: phrases, words, syllables, sounds, roughness."""
 GROUPS = ((0.0, 0.25), (0.25, 0.5625), (0.5625, 1.0))
-"""Shares of the mel bands whose levels are looked at apart: up to 0.6, 2.2 and 8 kHz."""
+"""Shares of the mel bands whose levels are looked at apart: up to 0.8, 2.1 and 8 kHz."""
 PARTS = 3
 """Of the speech: its beginning, its middle and its end."""
 
