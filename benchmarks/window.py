@@ -47,8 +47,7 @@ def voice(waveform: Any, length: Any) -> Any:
 def functionals(waveform: Any, length: Any) -> Any:
     decibels, pitch = voice(waveform, length)
     mask = Sounding()([decibels, FrameMask(DEFAULT.frames, DEFAULT.hop_length)(length)])
-    rate = DEFAULT.sampling_rate / DEFAULT.hop_length
-    return Functionals(DEFAULT.bands, DEFAULT.frames, rate)([decibels, pitch, mask])
+    return Functionals(DEFAULT.bands, DEFAULT.frames, DEFAULT.frame_rate)([decibels, pitch, mask])
 
 
 PARTS: dict[str, Callable[[Any, Any], Any]] = {

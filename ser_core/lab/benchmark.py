@@ -69,10 +69,9 @@ class Training:
         """Hash of the preset's settings."""
         preset = asdict(self.preset)
         # What is newer than finished cells, and off, is nothing that they did otherwise.
-        if not preset["schedule"].get("mixstyle"):
-            preset["schedule"].pop("mixstyle", None)
-        if not preset.get("dynamics"):
-            preset.pop("dynamics", None)
+        for fields, newer in ((preset, "dynamics"), (preset["schedule"], "mixstyle")):
+            if not fields.get(newer):
+                fields.pop(newer, None)
         settings = json.dumps(preset, default=str, sort_keys=True)
         return hashlib.sha256(settings.encode()).hexdigest()[:8]
 

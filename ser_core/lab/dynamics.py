@@ -1,7 +1,7 @@
 """How a voice moves: which of its descriptors go together, how fast they change, and when.
 
-A microphone, a room or another throat adds something to each log-mel band that stays the same for
-the whole recording. Correlations over time, the share of slow and of quick changes, and what the
+A microphone or another throat adds something to each log-mel band that stays the same for the
+whole recording. Correlations over time, the share of slow and of quick changes, and what the
 beginning has more of than the end do not see it: on corpora never heard they say what means and
 spreads do not (`benchmarks/experiments.md`).
 """
@@ -53,7 +53,6 @@ class Contours(NamedTuple):
 
 def dynamics(x: Contours, frame_rate: float) -> Any:
     """Contours, so many frames a second -> `(batch, 147)`."""
-    frames = int(x.relative.shape[1])
     descriptors = ops.concatenate(
         [x.mfcc[:, :, :CEPSTRA], ops.stack([x.level, x.voicing, x.flux], axis=-1)], axis=-1
     )
@@ -61,7 +60,7 @@ def dynamics(x: Contours, frame_rate: float) -> Any:
     return ops.concatenate(
         [
             *_together(descriptors, octaves, x),
-            _modulation(descriptors, octaves, x, frames, frame_rate),
+            _modulation(descriptors, octaves, x, frame_rate),
             *_parts(descriptors, octaves, x),
             *_durations(x),
         ],
@@ -92,12 +91,12 @@ def _together(descriptors: Any, octaves: Any, x: Contours) -> list[Any]:
         ops.sum(ops.square(melody), axis=1) / voiced_count[:, :, 0] + OCTAVES_FLOOR**2
     )
 
-    both = x.speech * _later(x.speech, LAG)
-    product = ops.sum(centred * _later(centred, LAG), axis=1)
+    both = x.speech * later(x.speech, LAG)
+    product = ops.sum(centred * later(centred, LAG), axis=1)
     with_itself = product / _weights(both)[1][:, :, 0] / ops.square(spread)
 
-    half = x.speech * _later(x.speech, LAG // 2)
-    rise = ops.expand_dims(_later(x.level, LAG // 2) - x.level, -1)
+    half = x.speech * later(x.speech, LAG // 2)
+    rise = ops.expand_dims(later(x.level, LAG // 2) - x.level, -1)
     halves, half_count = _weights(half)
     rise = (rise - _mean(rise, half)) * halves
     with_rise = ops.sum(centred * rise, axis=1) / half_count[:, :, 0] / spread
@@ -105,11 +104,11 @@ def _together(descriptors: Any, octaves: Any, x: Contours) -> list[Any]:
     return [pairs, with_pitch, with_itself, with_rise]
 
 
-def _modulation(descriptors: Any, octaves: Any, x: Contours, frames: int, frame_rate: float) -> Any:
+def _modulation(descriptors: Any, octaves: Any, x: Contours, frame_rate: float) -> Any:
     """Logarithms of the shares of the bands of `RATES` in how contours change: level, that of
     three `GROUPS` of bands, two cepstral coefficients, and pitch.
     """
-    bands = x.relative.shape[2]
+    frames, bands = x.relative.shape[1:]
     edges = [(round(low * bands), round(high * bands)) for low, high in GROUPS]
     member = np.array([[low <= band < high for low, high in edges] for band in range(bands)])
     power = ops.matmul(ops.exp(x.relative / DECIBELS), member.astype(np.float32))
@@ -166,7 +165,7 @@ def _means_of_parts(y: Any, inside: Any, mask: Any) -> tuple[Any, Any]:
 def _durations(x: Contours) -> list[Any]:
     """Logarithms of the mean voiced stretch, the pauses and the whole, in frames."""
     voiced = ops.sum(x.voiced, axis=1, keepdims=True)
-    ends = ops.sum(x.voiced * (1.0 - _later(x.voiced, 1)), axis=1, keepdims=True)
+    ends = ops.sum(x.voiced * (1.0 - later(x.voiced, 1)), axis=1, keepdims=True)
     pauses = ops.sum(x.mask - x.speech, axis=1, keepdims=True)
     whole = ops.sum(x.mask, axis=1, keepdims=True)
     return [ops.log(y + 1.0) for y in (voiced / ops.maximum(ends, 1.0), pauses, whole)]
@@ -184,6 +183,6 @@ def _mean(x: Any, mask: Any) -> Any:
     return ops.sum(x * weights, axis=1, keepdims=True) / count
 
 
-def _later(x: Any, frames: int) -> Any:
+def later(x: Any, frames: int) -> Any:
     """What comes so many frames later; 0 behind the end."""
     return ops.concatenate([x[:, frames:], ops.zeros_like(x[:, :frames])], axis=1)

@@ -13,7 +13,7 @@ import librosa
 import numpy as np
 from keras import ops
 
-from ser_core.lab.dynamics import Contours, dynamics
+from ser_core.lab.dynamics import Contours, dynamics, later
 from ser_core.lab.features import SMALLEST_POWER, LogMel
 from ser_core.lab.pooling import frame_level, loud_frames
 
@@ -115,9 +115,9 @@ class Functionals(keras.layers.Layer):  # type: ignore[misc]
         level = ops.maximum(level - peak, -60.0)
         shape = _shape(relative, self.bands)
         descriptors = ops.concatenate([mfcc, shape, ops.stack([level, voicing], axis=-1)], axis=-1)
-        moving, both = _delta(descriptors), speech * _later(speech)
+        moving, both = _delta(descriptors), speech * later(speech, 1)
         flux = ops.mean(ops.abs(_delta(relative)), axis=-1)
-        gliding = voiced * _later(voiced)
+        gliding = voiced * later(voiced, 1)
         narrow = ops.concatenate(
             [mfcc[:, :, :6], shape, ops.stack([level, voicing, flux], axis=-1)], axis=-1
         )
@@ -173,10 +173,6 @@ def _shape(relative: Any, bands: int) -> Any:
     balance = ops.sum(relative * (2 * high - 1), axis=-1) / (bands / 2)
     slope = ops.sum(relative * position, axis=-1) / float(np.sum(position**2))
     return ops.stack([slope, balance, 20 * centroid], axis=-1)
-
-
-def _later(x: Any) -> Any:
-    return ops.concatenate([x[:, 1:], ops.zeros_like(x[:, :1])], axis=1)
 
 
 def _delta(x: Any) -> Any:

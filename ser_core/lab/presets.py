@@ -104,6 +104,11 @@ class Preset:
         return 1 + self.samples // self.hop_length
 
     @property
+    def frame_rate(self) -> float:
+        """Frames a second."""
+        return self.sampling_rate / self.hop_length
+
+    @property
     def crop_frames(self) -> int:
         """Frames of what is heard at a time in most of the training."""
         crop = round(self.schedule.crop * self.sampling_rate) // self.hop_length
@@ -170,7 +175,7 @@ class Preset:
         voice = VoiceFeatures(**self.front, method="dft")
         decibels, pitch = voice(self._audible(waveform, length))
         mask = Sounding()([decibels, FrameMask(self.frames, self.hop_length)(length)])
-        rate = self.sampling_rate / self.hop_length if self.dynamics else 0.0
+        rate = self.frame_rate if self.dynamics else 0.0
         functionals = Functionals(self.bands, self.frames, rate, name=FUNCTIONALS)(
             [decibels, pitch, mask]
         )
