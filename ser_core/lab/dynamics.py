@@ -91,15 +91,16 @@ def _together(descriptors: Any, octaves: Any, x: Contours) -> list[Any]:
         ops.sum(ops.square(melody), axis=1) / voiced_count[:, :, 0] + OCTAVES_FLOOR**2
     )
 
-    both = x.speech * later(x.speech, LAG)
-    product = ops.sum(centred * later(centred, LAG), axis=1)
+    both = x.speech[:, :-LAG] * x.speech[:, LAG:]
+    product = ops.sum(centred[:, :-LAG] * centred[:, LAG:], axis=1)
     with_itself = product / _weights(both)[1][:, :, 0] / ops.square(spread)
 
-    half = x.speech * later(x.speech, LAG // 2)
-    rise = ops.expand_dims(later(x.level, LAG // 2) - x.level, -1)
+    ahead = LAG // 2
+    half = x.speech[:, :-ahead] * x.speech[:, ahead:]
+    rise = ops.expand_dims(x.level[:, ahead:] - x.level[:, :-ahead], -1)
     halves, half_count = _weights(half)
     rise = (rise - _mean(rise, half)) * halves
-    with_rise = ops.sum(centred * rise, axis=1) / half_count[:, :, 0] / spread
+    with_rise = ops.sum(centred[:, :-ahead] * rise, axis=1) / half_count[:, :, 0] / spread
     with_rise /= ops.sqrt(ops.sum(ops.square(rise), axis=1) / half_count[:, :, 0] + 1.0)
     return [pairs, with_pitch, with_itself, with_rise]
 

@@ -185,11 +185,12 @@ class _SpectralShape(Spectral):
         self.sampling_rate = sampling_rate
         self._hertz = librosa.fft_frequencies(sr=sampling_rate, n_fft=n_fft).astype(np.float32)
 
-    def windowed(self, signal: Any) -> Any:
+    def windowed(self, signal: Any, *, frames_last: bool = False) -> Any:
         # Decoders leave samples of 1e-34 before a voice: librosa hears those, but single precision
         # does not hold their power.
-        frames = super().windowed(signal)
-        return divided(frames, ops.max(ops.abs(frames), axis=-1, keepdims=True))
+        frames = super().windowed(signal, frames_last=frames_last)
+        axis = 1 if frames_last else -1
+        return divided(frames, ops.max(ops.abs(frames), axis=axis, keepdims=True))
 
     def centroid(self, magnitude: Any) -> Any:
         """`(batch, bins, frames)` -> `(batch, 1, frames)`, in Hz."""

@@ -49,32 +49,34 @@ class VoiceFeatures(LogMel):
         angles = 2 * np.pi * np.outer(np.append(lags, 0), bins[used]) / self.n_fft
         window = np.asarray(self._window, np.float64)
         own = np.fft.irfft(np.abs(np.fft.rfft(window, 2 * self.n_fft)) ** 2)
-        self._used = used
-        self._cosines = np.cos(angles).astype(np.float32)
-        self._window_share = (own[lags] / own[0]).astype(np.float32)[:, None]
+        window_share = np.append(own[lags] / own[0], 1)[:, None]
+        cosines = (np.cos(angles) / window_share).astype(np.float32)
         self._octaves = np.log2(rate / lags / LOWEST).astype(np.float32)[:, None]
         filters = self._filters if self._dft is None else self._filters[:, bins]
-        self._bands = np.ascontiguousarray(filters)
+        # Bands that lie among the bins of the pitch need no others: two fifths of their products.
+        higher = np.delete(filters, used, axis=1).any(axis=1)
+        self._used, self._lower = used, int(np.argmax(np.append(higher, True)))
+        self._low = np.concatenate([filters[: self._lower, used], cosines])
+        self._high = np.ascontiguousarray(filters[self._lower :])
 
     def call(self, signal: Any) -> tuple[Any, Any]:
         spectrum = self._power(signal)
-        decibels = (
-            10.0
-            / math.log(10.0)
-            * ops.log(ops.maximum(ops.matmul(self._bands, spectrum), SMALLEST_POWER))
-        )
-        low = ops.take(spectrum, self._used, axis=1)
-        return ops.transpose(decibels, (0, 2, 1)), self._pitch(ops.matmul(self._cosines, low))
+        low = ops.matmul(self._low, ops.take(spectrum, self._used, axis=1))
+        high = ops.matmul(self._high, spectrum)
+        bands = ops.concatenate([low[:, : self._lower], high], axis=1)
+        decibels = 10.0 / math.log(10.0) * ops.log(ops.maximum(bands, SMALLEST_POWER))
+        return ops.transpose(decibels, (0, 2, 1)), self._pitch(low[:, self._lower :])
 
     def _pitch(self, correlation: Any) -> Any:
-        energy = ops.maximum(correlation[:, -1:, :], 1e-9)
-        relative = correlation[:, :-1, :] / (energy * self._window_share)
+        relative = correlation[:, :-1, :] / ops.maximum(correlation[:, -1:, :], 1e-9)
         # Multiples of the period repeat its peak: of two equals the shorter is meant.
         preferred = relative + 0.02 * self._octaves
         best = ops.max(preferred, axis=1, keepdims=True)
         # A sum over the peak instead of an argmax, which LiteRT lacks here.
         peak = ops.cast(ops.greater_equal(preferred, best), "float32")
-        octaves = ops.sum(peak * self._octaves, axis=1) / ops.sum(peak, axis=1)
+        both = np.concatenate([self._octaves, np.ones_like(self._octaves)], axis=1).T
+        sums = ops.matmul(both, peak)
+        octaves = sums[:, 0] / sums[:, 1]
         voicing = ops.clip(ops.squeeze(best, 1) - 0.02 * octaves, 0.0, 1.0)
         return ops.stack([octaves, voicing], axis=-1)
 

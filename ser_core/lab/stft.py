@@ -24,24 +24,29 @@ _MAX_SLICES = 64
 """More slices than this to build a frame, and one gather is the cheaper graph."""
 
 
-def frame(signal: Any, length: int, hop: int) -> Any:
-    """Overlapping frames: `(batch, samples)` -> `(batch, 1 + (samples - length) // hop, length)`.
+def frame(signal: Any, length: int, hop: int, *, frames_last: bool = False) -> Any:
+    """Overlapping frames: `(batch, samples)` -> `(batch, 1 + (samples - length) // hop, length)`,
+    or with frames last.
 
     Slices and a concatenation where length and hop share a large divisor, since a gather costs
-    more in LiteRT.
+    more in LiteRT. What frames have in common is turned before it is in each of them.
     """
     block = math.gcd(length, hop)
     frames = 1 + (ops.shape(signal)[1] - length) // hop
     if length // block > _MAX_SLICES:
         starts = ops.arange(frames) * hop
         indices = ops.expand_dims(starts, 1) + ops.expand_dims(ops.arange(length), 0)
-        return ops.take(signal, indices, axis=1)
+        gathered = ops.take(signal, indices, axis=1)
+        return ops.transpose(gathered, (0, 2, 1)) if frames_last else gathered
     step = hop // block
     span = (frames - 1) * step + 1
     count = span - 1 + length // block
     blocks = ops.reshape(signal[:, : count * block], (-1, count, block))
-    slices = [blocks[:, i : i + span : step] for i in range(length // block)]
-    return ops.concatenate(slices, axis=-1)
+    starts = range(length // block)
+    if frames_last:
+        blocks = ops.transpose(blocks, (0, 2, 1))
+        return ops.concatenate([blocks[:, :, i : i + span : step] for i in starts], axis=1)
+    return ops.concatenate([blocks[:, i : i + span : step] for i in starts], axis=-1)
 
 
 def frame_sums(signal: Any, length: int, hop: int) -> Any:
@@ -167,15 +172,17 @@ class Spectral(Framewise):
             weights = np.ascontiguousarray(weights[:, self._dft.bins])
         return ops.matmul(weights, spectrum)
 
-    def windowed(self, signal: Any) -> Any:
-        """`(batch, samples)` -> `(batch, frames, n_fft)`, each frame under the window."""
-        return ops.multiply(frame(self.padded(signal), self.n_fft, self.hop), self._window)
+    def windowed(self, signal: Any, *, frames_last: bool = False) -> Any:
+        """`(batch, samples)` -> `(batch, frames, n_fft)`, each frame under the window, or with
+        frames last.
+        """
+        frames = frame(self.padded(signal), self.n_fft, self.hop, frames_last=frames_last)
+        return ops.multiply(frames, self._window[:, None] if frames_last else self._window)
 
     def _power(self, signal: Any) -> Any:
-        frames = self.windowed(signal)
         if self._dft is not None:
-            return self._dft.power(ops.transpose(frames, (0, 2, 1)))
-        real, imaginary = ops.rfft(frames)
+            return self._dft.power(self.windowed(signal, frames_last=True))
+        real, imaginary = ops.rfft(self.windowed(signal))
         return ops.transpose(ops.square(real) + ops.square(imaginary), (0, 2, 1))
 
 
