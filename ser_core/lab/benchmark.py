@@ -30,7 +30,6 @@ from ser_core.lab.protocols import Protocol, protocol
 from ser_core.lab.referencing import draw_profiles
 from ser_core.lab.splits import Split
 from ser_core.lab.training import TrainingError
-from ser_core.lab.transfer import gentle
 from ser_core.prediction import Bias
 from ser_core.recognizer import Recognizer
 
@@ -214,8 +213,9 @@ def _going_on(training: Training, first: Training, progress: bool) -> tuple[Pres
         if not mine:
             raise TrainingError(f"{first.name} is being trained: run again when that is done")
         _trained(first, progress)
-    schedule = gentle(training.preset.schedule)
-    schedule = replace(schedule, epochs=MORE_EPOCHS, learning_rate=LEARNING_RATE)
+    schedule = replace(
+        training.preset.schedule, epochs=MORE_EPOCHS, learning_rate=LEARNING_RATE, warm_up=1
+    )
     # As with `ser train --init`: what it begins with has learnt from its teachers already.
     preset = replace(training.preset, schedule=schedule, teachers=0)
     return preset, str((first.folder / "bundle").resolve())
