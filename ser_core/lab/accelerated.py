@@ -29,6 +29,7 @@ from ser_core.lab.training import (
     Labelled,
     Taught,
     TrainingError,
+    as_good,
     judged,
     optimizer,
     settings_of,
@@ -88,10 +89,10 @@ def fit(
         balanced_probabilities(train.corpora, train.labels, train.speakers, valid.corpora),
     )
     network = _Network(model)
-    best = network.weights()
-    rule = _rule(preset, best)
+    kept = network.weights()
+    rule = _rule(preset, kept)
     variables = [variable.value for variable in rule.variables]
-    state = State(best, best, variables, jnp.zeros((), "int32"))
+    state = State(kept, kept, variables, jnp.zeros((), "int32"))
     teacher = _Network(teachers[0]) if teachers else None
     taught = _stacked([_Network(each).weights() for each in teachers])
     judge = _Judge(preset, valid)
@@ -104,12 +105,11 @@ def fit(
         if not math.isfinite(float(loss)):
             raise TrainingError(f"the loss is {loss} in epoch {epoch + 1}")
         figures = judge(state.average)
-        # Of equals the last: it has learnt for longer, where few clips cannot tell.
-        if figures["uar"] >= max((past["uar"] for past in history), default=-1.0):
-            best = state.average
+        if as_good(figures["uar"], history, len(valid.labels)):
+            kept = state.average
         history.append({"loss": float(loss), **figures})
         bar.set_postfix({name: f"{value:.3f}" for name, value in history[-1].items()})
-    network.assign(best)
+    network.assign(kept)
     checkpoints.save_best(model)
     checkpoints.save(model, Progress(history, model.get_weights(), int(state.step)))
     return model, history

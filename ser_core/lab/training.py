@@ -1,10 +1,10 @@
-"""Fitting a preset to utterances: speaker-disjoint, balanced, the best epoch kept."""
+"""Fitting a preset to utterances: speaker-disjoint, balanced, a good epoch kept."""
 
 import json
 import logging
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -112,7 +112,8 @@ def fit(
     begin: Callable[[keras.Model], None] | None = None,
     teachers: Sequence[keras.Model] = (),
 ) -> tuple[keras.Model, list[dict[str, float]]]:
-    """Fit `preset`; the weights of the best epoch by mean UAR over the validation corpora.
+    """Fit `preset`; the weights of the last epoch that is `as_good` by mean UAR over the
+    validation corpora.
 
     Every epoch leaves a checkpoint in `folder`, from which `resume` goes on. `begin` may give the
     new model other weights to begin with. With `teachers` it learns what these say on average, in
@@ -222,8 +223,18 @@ def judged(valid: Labelled, predicted: NDArray[np.int64]) -> dict[str, float]:
     return {"uar": float(np.average(list(corpora.values()), weights=np.sqrt(sizes))), **corpora}
 
 
+def as_good(uar: float, history: Sequence[Mapping[str, float]], clips: int) -> bool:
+    """Whether an epoch is kept in place of those before, as far as so many clips can tell.
+
+    It is within a standard error of the best of them (the rule of Breiman et al. 1984,
+    "Classification and Regression Trees"): the later has learnt for longer, at smaller steps.
+    """
+    best = max((past["uar"] for past in history), default=0.0)
+    return uar >= best - math.sqrt(best * (1 - best) / clips)
+
+
 class _Judge(keras.callbacks.Callback):  # type: ignore[misc]
-    """Averages the weights; after each epoch judges the average and keeps the best.
+    """Averages the weights; after each epoch judges the average and keeps the last good one.
 
     The average is an exponential one that starts quickly (decay min(ema, (1 + t) / (10 + t)))
     and holds the moving statistics of batch normalisation too.
@@ -260,8 +271,7 @@ class _Judge(keras.callbacks.Callback):  # type: ignore[misc]
         self.model.set_weights(self.so_far.average)
         predicted = logits(self.model, self.preset, self.valid).argmax(axis=1)
         figures = judged(self.valid, predicted)
-        # Of equals the last: it has learnt for longer, where few clips cannot tell.
-        if figures["uar"] >= max((past["uar"] for past in history), default=-1.0):
+        if as_good(figures["uar"], history, len(self.valid.labels)):
             self.checkpoints.save_best(self.model)
         self.model.set_weights(trained)
         history.append({"loss": loss, **figures})
