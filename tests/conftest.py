@@ -1,10 +1,14 @@
 import os
+import signal
 from pathlib import Path
 
 import pytest
 
 # Before anything imports TensorFlow, which reads once what this chooses: as under `ser`.
 import ser_core.lab  # noqa: F401
+
+# Shells have what they begin in the background ignore Ctrl-C, which tests and their children send.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 BESIDE_THE_PROJECT = Path(__file__).resolve().parents[2] / "shared" / "data"
 
