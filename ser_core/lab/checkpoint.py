@@ -34,7 +34,7 @@ class Progress:
 
 
 class Checkpoints:
-    """The folder of one training: the weights of its best epoch, and all of its last one.
+    """The folder of one training: the weights of the epoch that is kept, and all of its last one.
 
     Whatever moment the process is killed at, the last complete epoch can be loaded.
     """
@@ -45,7 +45,7 @@ class Checkpoints:
 
     @property
     def best(self) -> Path:
-        """Weights of the best epoch."""
+        """Weights of the epoch that is kept."""
         return self.folder / "best.weights.h5"
 
     @property

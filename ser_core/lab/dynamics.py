@@ -166,7 +166,7 @@ def _means_of_parts(y: Any, inside: Any, mask: Any) -> tuple[Any, Any]:
 def _durations(x: Contours) -> list[Any]:
     """Logarithms of the mean voiced stretch, the pauses and the whole, in frames."""
     voiced = ops.sum(x.voiced, axis=1, keepdims=True)
-    ends = ops.sum(x.voiced * (1.0 - later(x.voiced, 1)), axis=1, keepdims=True)
+    ends = ops.sum(x.voiced * (1.0 - following(x.voiced)), axis=1, keepdims=True)
     pauses = ops.sum(x.mask - x.speech, axis=1, keepdims=True)
     whole = ops.sum(x.mask, axis=1, keepdims=True)
     return [ops.log(y + 1.0) for y in (voiced / ops.maximum(ends, 1.0), pauses, whole)]
@@ -184,6 +184,6 @@ def _mean(x: Any, mask: Any) -> Any:
     return ops.sum(x * weights, axis=1, keepdims=True) / count
 
 
-def later(x: Any, frames: int) -> Any:
-    """What comes so many frames later; 0 behind the end."""
-    return ops.concatenate([x[:, frames:], ops.zeros_like(x[:, :frames])], axis=1)
+def following(x: Any) -> Any:
+    """What comes in the next frame; 0 behind the end."""
+    return ops.concatenate([x[:, 1:], ops.zeros_like(x[:, :1])], axis=1)

@@ -13,7 +13,7 @@ import librosa
 import numpy as np
 from keras import ops
 
-from ser_core.lab.dynamics import Contours, dynamics, later
+from ser_core.lab.dynamics import Contours, dynamics, following
 from ser_core.lab.features import SMALLEST_POWER, LogMel
 from ser_core.lab.pooling import frame_level, loud_frames
 
@@ -117,9 +117,9 @@ class Functionals(keras.layers.Layer):  # type: ignore[misc]
         level = ops.maximum(level - peak, -60.0)
         shape = _shape(relative, self.bands)
         descriptors = ops.concatenate([mfcc, shape, ops.stack([level, voicing], axis=-1)], axis=-1)
-        moving, both = _delta(descriptors), speech * later(speech, 1)
+        moving, both = _delta(descriptors), speech * following(speech)
         flux = ops.mean(ops.abs(_delta(relative)), axis=-1)
-        gliding = voiced * later(voiced, 1)
+        gliding = voiced * following(voiced)
         narrow = ops.concatenate(
             [mfcc[:, :, :6], shape, ops.stack([level, voicing, flux], axis=-1)], axis=-1
         )

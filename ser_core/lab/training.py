@@ -226,8 +226,9 @@ def judged(valid: Labelled, predicted: NDArray[np.int64]) -> dict[str, float]:
 def as_good(uar: float, history: Sequence[Mapping[str, float]], clips: int) -> bool:
     """Whether an epoch is kept in place of those before, as far as so many clips can tell.
 
-    It is within a standard error of the best of them (the rule of Breiman et al. 1984,
-    "Classification and Regression Trees"): the later has learnt for longer, at smaller steps.
+    It is within a standard error (that of a share of the clips) of the best of them, the rule of
+    Breiman et al. 1984, "Classification and Regression Trees": the later has learnt for longer, at
+    smaller steps.
     """
     best = max((past["uar"] for past in history), default=0.0)
     return uar >= best - math.sqrt(best * (1 - best) / clips)

@@ -131,6 +131,11 @@ def test_one_class_whose_recordings_can_be_read_is_too_few(tmp_path: Path) -> No
         prepare(utterances, SMALL)
 
 
+def last_good(history: list[dict[str, float]], clips: int) -> int:
+    good = [e for e, row in enumerate(history) if as_good(row["uar"], history[:e], clips)]
+    return good[-1]
+
+
 def test_training_lowers_the_loss_and_keeps_a_good_epoch(complete: Complete) -> None:
     history = complete.history
     assert len(history) == 3
@@ -139,9 +144,7 @@ def test_training_lowers_the_loss_and_keeps_a_good_epoch(complete: Complete) -> 
     for row in history:
         assert row["uar"] == pytest.approx((row["a"] + row["b"]) / 2)
     predicted = training.logits(complete.model, TINY, VALID).argmax(axis=1)
-    count = len(VALID.labels)
-    good = [e for e in range(3) if as_good(history[e]["uar"], history[:e], count)]
-    kept = history[good[-1]]
+    kept = history[last_good(history, len(VALID.labels))]
     by_corpus = uar_by_corpus(VALID.corpora, VALID.labels, predicted)
     assert by_corpus == {"a": kept["a"], "b": kept["b"]}
 
@@ -160,9 +163,7 @@ def test_training_lowers_the_loss_and_keeps_a_good_epoch(complete: Complete) -> 
 def test_the_last_epoch_is_kept_that_few_clips_cannot_tell_from_the_best(
     uars: list[float], clips: int, kept: int
 ) -> None:
-    history = [{"uar": uar} for uar in uars]
-    good = [e for e, uar in enumerate(uars) if as_good(uar, history[:e], clips)]
-    assert good[-1] == kept
+    assert last_good([{"uar": uar} for uar in uars], clips) == kept
 
 
 def test_a_stopped_training_goes_on_to_the_same_end(
