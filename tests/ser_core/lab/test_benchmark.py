@@ -201,6 +201,7 @@ def test_a_model_goes_on_from_the_one_that_heard_the_others(
     assert alone.test == many.test == []
     assert (first.preset.schedule.epochs, first.init) == (1, "")
     assert then.preset.schedule.epochs == 12
+    assert then.preset.schedule.clips == first.preset.schedule.clips
     assert Path(then.init) == first.out.resolve()
     assert "with-others" in then.init
 

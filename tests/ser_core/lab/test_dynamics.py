@@ -12,7 +12,8 @@ PAIRS = len(FLOORS) * (len(FLOORS) - 1) // 2
 LEVEL = CEPSTRA
 """Places of the level among the descriptors, and of what is found of it."""
 WITH_ITSELF = PAIRS + len(FLOORS)
-MODULATION = WITH_ITSELF + 2 * len(FLOORS)
+WITH_RISE = WITH_ITSELF + len(FLOORS)
+MODULATION = WITH_RISE + len(FLOORS)
 CONTOURS = 7
 DURATIONS = slice(-3, None)
 
@@ -87,6 +88,13 @@ def test_modulation_is_found_in_its_band(hertz: float, band: int) -> None:
     shares = np.exp(found(level=level[None])[MODULATION:end]).reshape(-1, CONTOURS)[:, 0]
     assert shares.argmax() == band
     assert shares[band] > 0.8
+
+
+def test_a_wave_is_low_before_it_rises() -> None:
+    radians = 2 * np.pi * 8 / RATE * (LAG / 4)  # to the middle of the rise, which takes half a lag
+    level = 10 * np.sin(2 * np.pi * 8 * np.arange(FRAMES) / RATE)
+    with_rise = found(level=level[None])[WITH_RISE + LEVEL]
+    assert with_rise == pytest.approx(-np.sin(radians), abs=0.05)
 
 
 def test_a_rise_shows_in_the_parts() -> None:

@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
+from ser_core.lab.features import LogMel
 from ser_core.lab.functionals import LOWEST, PERCENTILES, Functionals, VoiceFeatures
 from ser_core.lab.pooling import FrameMask
 from tests.sounds import noise, voice
@@ -38,6 +39,15 @@ def harmonics(hertz: float) -> np.ndarray:
     time = np.arange(SAMPLES) / RATE
     waves = (np.sin(2 * np.pi * hertz * k * time) / k for k in range(1, 8))
     return (0.1 * sum(waves)).astype(np.float32)
+
+
+@pytest.mark.parametrize("method", ["fft", "dft"])
+@pytest.mark.parametrize("bands", [8, 64])
+def test_the_log_mel_beside_the_pitch_is_that_without(method: str, bands: int) -> None:
+    how = {"n_mels": bands, "fmin": 50.0, "fmax": 8000.0, "method": method}
+    signal = (voice(1.5) + noise(1.5))[None, :SAMPLES]
+    decibels, _ = VoiceFeatures(**how)(signal)
+    np.testing.assert_allclose(decibels, LogMel(**how)(signal), atol=1e-3)
 
 
 @pytest.mark.parametrize("hertz", [80.0, 120.0, 220.0, 400.0])
