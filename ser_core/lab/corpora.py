@@ -3,13 +3,13 @@
 import csv
 import difflib
 import logging
-import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ser_core.emotions import EMOTIONS_7, normalise_label
+from ser_core.emotions import normalise_label
+from ser_core.lab.schemes import SCHEMES
 
 logger = logging.getLogger(__name__)
 
@@ -69,111 +69,6 @@ class Reading:
     def skip_counts(self) -> Counter[str]:
         """How many were skipped, by reason."""
         return Counter(reason for _, reason in self.skipped)
-
-
-@dataclass(frozen=True)
-class Scheme:
-    """How a corpus names its files."""
-
-    title: str
-    example: str
-    pattern: re.Pattern[str]
-    """Searched in `folder/name`, without the ending; a group for each part of the name."""
-    codes: Mapping[str, Mapping[str, str]]
-    """Group -> its codes and what they mean; codes of other groups stand for themselves."""
-    sexes: Mapping[str, str] = field(default_factory=dict)
-    """Speakers as published; empty where a corpus does not say."""
-
-
-def _table(text: str) -> dict[str, str]:
-    return dict(entry.split() for entry in text.split(", "))
-
-
-SCHEMES = {
-    # Livingstone & Russo 2018, doi:10.1371/journal.pone.0196391
-    "ravdess": Scheme(
-        "RAVDESS",
-        "Actor_12/03-01-06-01-02-01-12.wav",
-        re.compile(
-            r"/(?P<modality>\d\d)-(?P<channel>\d\d)-(?P<emotion>\d\d)-(?P<intensity>\d\d)"
-            r"-(?P<sentence>\d\d)-(?P<repetition>\d\d)-(?P<speaker>\d\d)$"
-        ),
-        {
-            "modality": {"03": "audio only"},
-            "channel": {"01": "speech"},
-            "emotion": _table(
-                "01 neutral, 02 calm, 03 happy, 04 sad, 05 angry, 06 fear, 07 disgust, 08 surprise"
-            ),
-            "intensity": {"01": "normal", "02": "strong"},
-            "sentence": {"01": "01", "02": "02"},
-            "repetition": {"01": "01", "02": "02"},
-        },
-        {f"{actor:02}": "M" if actor % 2 else "F" for actor in range(1, 25)},
-    ),
-    # Cao et al. 2014, doi:10.1109/TAFFC.2014.2336244
-    "cremad": Scheme(
-        "CREMA-D",
-        "AudioWAV/1001_DFA_ANG_XX.wav",
-        re.compile(
-            r"/(?P<speaker>1\d{3})_(?P<sentence>[A-Z]{3})_(?P<emotion>[A-Z]{3})"
-            r"_(?P<intensity>[A-Z]{1,2})$"
-        ),
-        {
-            "emotion": _table("ANG angry, DIS disgust, FEA fear, HAP happy, NEU neutral, SAD sad"),
-            # The release names one file 1040_ITH_SAD_X.
-            "intensity": {"LO": "low", "MD": "medium", "HI": "high", "XX": "", "X": ""},
-        },
-    ),
-    # Pichora-Fuller & Dupuis 2020, doi:10.5683/SP2/E8H2MF; ps is pleasant surprise
-    "tess": Scheme(
-        "TESS",
-        "OAF_angry/OAF_back_angry.wav",
-        re.compile(r"/(?P<speaker>OAF?|YAF)_(?P<sentence>[a-z]+)_(?P<emotion>[a-z]+)$"),
-        {
-            # The release names one file OA_bite_neutral.
-            "speaker": {"OAF": "OAF", "OA": "OAF", "YAF": "YAF"},
-            "emotion": {"ps": "surprise"}
-            | {emotion: emotion for emotion in EMOTIONS_7 if emotion != "surprise"},
-        },
-        {"OAF": "F", "YAF": "F"},
-    ),
-    # Haq & Jackson 2010, "Multimodal Emotion Recognition", in Machine Audition
-    "savee": Scheme(
-        "SAVEE",
-        "AudioData/DC/a01.wav or DC_a01.wav",
-        re.compile(
-            r"(?:^|/)(?P<speaker>DC|JE|JK|KL)[/_](?P<sentence>(?P<emotion>sa|su|[adfhn])\d\d)$"
-        ),
-        {"emotion": _table("a angry, d disgust, f fear, h happy, n neutral, sa sad, su surprise")},
-        dict.fromkeys(("DC", "JE", "JK", "KL"), "M"),
-    ),
-    # Burkhardt et al. 2005, doi:10.21437/Interspeech.2005-446; the letters are German words'
-    "emodb": Scheme(
-        "EmoDB",
-        "wav/03a01Fa.wav",
-        re.compile(
-            r"/(?P<speaker>\d\d)(?P<sentence>[ab]\d\d)(?P<emotion>[A-Z])(?P<version>[a-z]?)$"
-        ),
-        {"emotion": _table("W angry, L boredom, E disgust, A fear, F happy, T sad, N neutral")},
-        dict.fromkeys(("03", "10", "11", "12", "15"), "M")
-        | dict.fromkeys(("08", "09", "13", "14", "16"), "F"),
-    ),
-    # Christop 2024, arXiv:2404.06292; sexes from its data.tsv
-    "nemo": Scheme(
-        "nEMO",
-        "samples/EB0_anger_1.wav",
-        re.compile(r"/(?P<speaker>[A-Z]{2}\d)_(?P<emotion>[a-z]+)_(?P<sentence>\d+)$"),
-        {
-            "emotion": {
-                word: normalise_label(word)
-                for word in ("anger", "fear", "happiness", "neutral", "sadness", "surprised")
-            }
-        },
-        dict.fromkeys(("EB0", "IC0", "KD0", "MK0"), "F")
-        | dict.fromkeys(("KS0", "MP0", "SM0", "TP0", "WR0"), "M"),
-    ),
-}
-"""The corpora whose public folder layouts and file names are understood."""
 
 
 def read(source: Path, corpus: str | None = None) -> Reading:
@@ -338,7 +233,7 @@ def _rows(manifest: Path) -> Iterator[tuple[int, dict[str, str]]]:
     """Line numbers and rows, each with all of `COLUMNS`, stripped; other columns are left out."""
     try:
         with manifest.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, restval="")
+            reader = csv.DictReader(_closed(manifest, file), restval="")
             header = [name.strip().lower() for name in reader.fieldnames or ()]
             _check_header(manifest, header)
             reader.fieldnames = header
@@ -351,6 +246,15 @@ def _rows(manifest: Path) -> Iterator[tuple[int, dict[str, str]]]:
                 yield reader.line_num, {name: row.get(name, "").strip() for name in COLUMNS}
     except (UnicodeDecodeError, csv.Error) as error:
         raise CorpusError(f"{manifest}: this is not a CSV file in UTF-8: {error}") from error
+
+
+def _closed(manifest: Path, lines: Iterable[str]) -> Iterator[str]:
+    """The lines, each whole: a cell that goes on in the next one would swallow the rows between."""
+    for number, line in enumerate(lines, 1):
+        cells = next(csv.reader([line.rstrip("\r\n") + "\n"]), [])
+        if any(cell.endswith("\n") for cell in cells):
+            raise CorpusError(f"{manifest}, line {number}: a quotation mark is not closed.")
+        yield line
 
 
 def _check_header(manifest: Path, header: list[str]) -> None:
@@ -378,9 +282,11 @@ def _fault(row: Mapping[str, str], path: Path) -> str:
         return "no path"
     if not row["label"]:
         return "no label"
-    if not path.is_file():
-        return "no such file"
-    return ""
+    try:
+        return "" if path.is_file() else "no such file"
+    except OSError as error:
+        # A name that is too long, or a folder that may not be looked into.
+        return f"cannot be looked for: {error.strerror}"
 
 
 def _parts_or_none(path: Path, corpus: str) -> dict[str, str]:

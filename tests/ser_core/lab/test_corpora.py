@@ -261,6 +261,10 @@ def test_rows_that_cannot_be_used_are_skipped_by_name_and_counted(tmp_path):
         ("path,label\nähnlich.wav,sad\n".encode("latin-1"), "not a CSV file in UTF-8"),
         (b"RIFF\xff\xfe\x00\x00WAVE", "not a CSV file in UTF-8"),
         (b'path,label\n"' + b"a" * 200_000 + b'",sad\n', "not a CSV file"),
+        (b'path,label\na.wav,sad\na.wav,"sad\na.wav,sad\n', "line 3: a quotation mark is not"),
+        (b'path,label\r\n\r\n"a.wav,sad\r\na.wav,"sad"\r\n', "line 3: a quotation mark is not"),
+        (b'path,label\na.wav,sad\na.wav,"sad', "line 3: a quotation mark is not"),
+        (b'path,"label\na.wav,sad\n', "line 1: a quotation mark is not"),
     ],
 )
 def test_a_manifest_that_is_none_is_an_error_that_says_why(tmp_path, content, message):
@@ -268,6 +272,20 @@ def test_a_manifest_that_is_none_is_an_error_that_says_why(tmp_path, content, me
     (tmp_path / "m.csv").write_bytes(content)
     with pytest.raises(CorpusError, match=message):
         read(tmp_path / "m.csv")
+
+
+def test_quoted_cells_may_hold_commas_and_quotation_marks(tmp_path):
+    make(tmp_path, 'well, "yes".wav', 'a"b.wav')
+    manifest = write(tmp_path / "m.csv", 'path,"label"\r\n"well, ""yes"".wav","sad"\r\na"b.wav,sad')
+    assert [u.path.name for u in read(manifest).utterances] == ['well, "yes".wav', 'a"b.wav']
+
+
+def test_a_path_that_no_disk_could_hold_is_skipped_and_counted(tmp_path):
+    make(tmp_path, "a.wav")
+    manifest = write(tmp_path / "m.csv", f"path,label\n{'x' * 300}.wav,sad\na.wav,sad\n")
+    reading = read(manifest)
+    assert [u.path.name for u in reading.utterances] == ["a.wav"]
+    assert reading.skip_counts == {"cannot be looked for: File name too long": 1}
 
 
 def test_further_columns_are_named_in_a_warning(tmp_path, caplog):
