@@ -12,7 +12,7 @@ from ser_core.bundle import Bundle
 from ser_core.lab import evaluation
 from ser_core.lab.arguments import DATA_HELP, folder, positive
 from ser_core.lab.corpora import CorpusError, read
-from ser_core.lab.referencing import NoReferences, draw_profiles
+from ser_core.lab.referencing import NoReferences, draw_profiles, drawn, in_words
 from ser_core.lab.risk import trust
 from ser_core.recognizer import Recognizer
 
@@ -48,7 +48,9 @@ def add_evaluate(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--report", type=folder, metavar="FOLDER", help="write a page to look at and listen to"
     )
-    command.set_defaults(run=_reporting(_evaluate, (CorpusError, NoReferences)))
+    command.set_defaults(
+        run=_reporting(_evaluate, (CorpusError, NoReferences)), refuse=command.error
+    )
 
 
 def add_benchmark(command: argparse.ArgumentParser) -> None:
@@ -105,6 +107,8 @@ def _reporting(run: Command, errors: Errors) -> Command:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
+    if options.of_others and not options.references:
+        options.refuse("--of-others says whose recordings --references K are, and needs it")
     recognizer = Recognizer.load(options.model)
     reading = read(options.data)
     evaluation.log_skipped(reading)
@@ -120,11 +124,12 @@ def _evaluate(options: argparse.Namespace) -> int:
         )
     progress = sys.stderr.isatty()
     outcome = evaluation.hear_all(recognizer, utterances, progress)
+    references = None
     if options.references:
         skipped = outcome.skipped
-        profiles = draw_profiles(
-            outcome, options.references, options.seed, of_others=options.of_others
-        )
+        whose = {"of_others": options.of_others}
+        profiles = draw_profiles(outcome, options.references, options.seed, **whose)
+        references = drawn(profiles, options.references, **whose)
         outcome = evaluation.hear_all(recognizer, outcome.utterances, progress, profiles)
         outcome.skipped.extend(skipped)
     bundle = recognizer.bundle
@@ -134,18 +139,27 @@ def _evaluate(options: argparse.Namespace) -> int:
     )
     for reason, count in reading.skip_counts.items():
         result["skipped"][reason] += count
+    if references:
+        result["references"] = references
     if options.json:
         print(json.dumps(result))
     else:
+        if references:
+            print(f"references: {in_words(references)}\n")
         evaluation.print_scores(result, bundle.emotions)
     if options.report:
-        path = _report(options, bundle, outcome, len(trained_on))
+        told = f", references: {in_words(references)}" if references else ""
+        path = _report(options, bundle, outcome, len(trained_on), told)
         print(f"wrote {path}", file=sys.stderr)
     return 0
 
 
 def _report(
-    options: argparse.Namespace, bundle: Bundle, outcome: evaluation.Outcome, flattered: int
+    options: argparse.Namespace,
+    bundle: Bundle,
+    outcome: evaluation.Outcome,
+    flattered: int,
+    references: str,
 ) -> Path:
     from ser_core.lab import report  # noqa: PLC0415 (matplotlib takes a second)
 
@@ -154,7 +168,6 @@ def _report(
     told = str(options.data)
     if options.split:
         told += f", split {options.split}"
-    if options.references:
-        whose = "other speakers" if options.of_others else "the same speaker"
-        told += f", relative to {options.references} other recordings of {whose}"
-    return report.write_report(options.report, bundle, outcome, data=told, flattered=flattered)
+    return report.write_report(
+        options.report, bundle, outcome, data=told + references, flattered=flattered
+    )

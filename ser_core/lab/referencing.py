@@ -1,6 +1,8 @@
 """Judging with reference recordings: what it gives to know the speaker."""
 
 from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +24,8 @@ def draw_profiles(
     other utterance.
 
     Raises:
-        NoReferences: an utterance has no speaker, or the bundle knows no profiles.
+        NoReferences: an utterance has no speaker, nobody has another utterance, or the bundle
+            knows no profiles.
     """
     if nameless := sum(not utterance.speaker for utterance in outcome.utterances):
         raise NoReferences(f"references need speakers, and {nameless} utterances name none")
@@ -48,4 +51,30 @@ def draw_profiles(
         drawn = rng.permutation(len(candidates))[:count].tolist()
         means = [candidates[index] for index in drawn]
         profiles.append(Profile(np.mean(means, axis=0), float(len(means))) if means else None)
+    if profiles and not any(profiles):
+        whose = "of another speaker in its corpus" if of_others else "of its speaker"
+        raise NoReferences(f"no recording has another one {whose} to be judged relative to")
     return profiles
+
+
+def drawn(
+    profiles: Sequence[Profile | None], most: int, *, of_others: bool = False
+) -> dict[str, Any]:
+    """How many references there were, of the `most` that were asked for: `none` counts utterances.
+
+    As `ser evaluate --json` prints it; `mean` is over all utterances, those without any too.
+    """
+    counts = [profile.count if profile else 0 for profile in profiles]
+    return {
+        "most": most,
+        "of": "others" if of_others else "speaker",
+        "mean": sum(counts) / max(1, len(counts)),
+        "none": counts.count(0),
+    }
+
+
+def in_words(references: dict[str, Any]) -> str:
+    """What `drawn` says, in words."""
+    whose = "other speakers" if references["of"] == "others" else "the speaker"
+    none = f", none for {references['none']} clips" if references["none"] else ""
+    return f"up to {references['most']} of {whose}, {references['mean']:.1f} on average{none}"

@@ -117,6 +117,40 @@ def test_evaluate_prints_a_table_to_read(
     assert any(line[:2] == ["calibration", "error"] for line in table)
 
 
+def test_evaluate_says_how_many_references_there_were(
+    trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [row for row in rows_of(trained) if row["split"] in {"valid", "test"}]
+    (lonely, *_), others = rows, [row for row in rows if row["corpus"] == "b"]
+    manifest = write_manifest(tmp_path / "some.csv", [lonely, *others])
+    asked = ("--data", manifest, "--references", "10")
+    result = evaluate("default", *asked, capsys=capsys)
+    assert result["references"] == {
+        "most": 10, "of": "speaker", "mean": pytest.approx(12 * 5 / 13), "none": 1,
+    }  # fmt: skip
+    assert main(["evaluate", "default", *map(str, asked), "--report", "page"]) == 0
+    told = "references: up to 10 of the speaker, 4.6 on average, none for 1 clips"
+    assert capsys.readouterr().out.startswith(f"{told}\n\n")
+    assert told in (tmp_path / "page/evaluation.html").read_text("utf-8")
+
+
+def test_evaluate_with_references_that_nobody_has_is_an_error(
+    trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [row for row in rows_of(trained) if row["split"] == "test"]
+    manifest = write_manifest(tmp_path / "one.csv", rows)
+    asked = ["--data", str(manifest), "--references", "3", "--of-others"]
+    assert main(["evaluate", "default", *asked]) == 1
+    assert "no recording has another one of another speaker" in capsys.readouterr().err
+
+
+def test_of_others_says_nothing_without_references(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["evaluate", "default", "--data", "mine.csv", "--of-others"])
+    assert stop.value.code == 2
+    assert "--of-others says whose recordings" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

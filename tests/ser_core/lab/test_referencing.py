@@ -7,7 +7,7 @@ import pytest
 
 from ser_core.lab.corpora import Utterance
 from ser_core.lab.evaluation import Outcome
-from ser_core.lab.referencing import NoReferences, draw_profiles
+from ser_core.lab.referencing import NoReferences, draw_profiles, drawn, in_words
 from ser_core.prediction import Heard
 
 SPEAKERS = ["a", "a", "a", "a", "b", "b", "c"]
@@ -70,3 +70,25 @@ def test_a_model_without_profiles_is_refused() -> None:
 def test_utterances_without_speakers_are_refused() -> None:
     with pytest.raises(NoReferences, match="1 utterances name none"):
         draw_profiles(outcome(speakers=["a", "a", ""]), 3)
+
+
+@pytest.mark.parametrize(
+    ("speakers", "of_others", "message"),
+    [
+        (["a", "b", "c"], False, "no recording has another one of its speaker"),
+        (["a", "a", "a"], True, "no recording has another one of another speaker"),
+    ],
+)
+def test_where_nobody_has_a_reference_there_are_no_figures_with_any(
+    speakers: list[str], of_others: bool, message: str
+) -> None:
+    with pytest.raises(NoReferences, match=message):
+        draw_profiles(outcome(speakers=speakers), 3, of_others=of_others)
+
+
+def test_how_many_there_were_is_counted_and_told() -> None:
+    found = drawn(draw_profiles(outcome(), 10), 10)
+    assert found == {"most": 10, "of": "speaker", "mean": 14 / 7, "none": 1}
+    assert in_words(found) == "up to 10 of the speaker, 2.0 on average, none for 1 clips"
+    others = drawn(draw_profiles(outcome(), 2, of_others=True), 2, of_others=True)
+    assert in_words(others) == "up to 2 of other speakers, 2.0 on average"
