@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from ser_core.audio import AudioError
-from ser_core.emotions import to_label_set
+from ser_core.emotions import normalise_label, to_label_set
 from ser_core.lab.corpora import Reading, Utterance
 from ser_core.prediction import Bias
 from ser_core.profile import Profile
@@ -51,13 +51,15 @@ def hear_all(
     Utterances with labels that the model has not, or that cannot be read, are counted, not judged.
     """
     emotions = recognizer.bundle.emotions
+    if profiles is None:  # else they are heard for the second time
+        log_nearest(utterances, emotions)
     skipped: list[tuple[Utterance, str]] = []
     known: list[tuple[Utterance, int]] = []
     of_known: list[Profile | None] = []
     for utterance, profile in zip(utterances, profiles or [None] * len(utterances), strict=True):
         label = to_label_set(utterance.emotion, emotions)
         if label is None:
-            skipped.append((utterance, f"label {utterance.emotion!r} is not one of the model's"))
+            skipped.append((utterance, no_label(utterance)))
         else:
             known.append((utterance, emotions.index(label)))
             of_known.append(profile)
@@ -156,6 +158,22 @@ def log_skipped(reading: Reading) -> None:
         names = [str(path) for path, why in reading.skipped if why == reason]
         more = ", ..." if count > 3 else ""
         logger.warning("left out %d (%s): %s%s", count, reason, ", ".join(names[:3]), more)
+
+
+def log_nearest(utterances: Iterable[Utterance], emotions: Sequence[str]) -> None:
+    """Say which labels the model has not and counts as the nearest that it has."""
+    labels = Counter(normalise_label(utterance.emotion) for utterance in utterances)
+    for label, count in sorted(labels.items()):
+        nearest = to_label_set(label, emotions)
+        if nearest not in (None, label):
+            logger.warning(
+                "counted %d x %r as %r, the nearest of the model's emotions", count, label, nearest
+            )
+
+
+def no_label(utterance: Utterance) -> str:
+    """Why an utterance is left out whose emotion the model does not have."""
+    return f"label {utterance.emotion!r} is not one of the model's"
 
 
 Print = Callable[[str], None]

@@ -4,7 +4,6 @@ import argparse
 import csv
 import logging
 import sys
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 from ser_core.emotions import to_label_set
 from ser_core.lab import evaluation, robustness
 from ser_core.lab.arguments import DATA_HELP, positive
-from ser_core.lab.corpora import CorpusError, read
+from ser_core.lab.corpora import CorpusError, Reading, read
 from ser_core.recognizer import Recognizer
 
 logger = logging.getLogger(__name__)
@@ -54,16 +53,16 @@ def main(options: argparse.Namespace) -> int:
             len(trained_on),
         )
     emotions = recognizer.bundle.emotions
+    unknown = [u for u in utterances if to_label_set(u.emotion, emotions) is None]
+    evaluation.log_skipped(Reading(skipped=[(u.path, evaluation.no_label(u)) for u in unknown]))
+    evaluation.log_nearest(utterances, emotions)
     known = [u for u in utterances if to_label_set(u.emotion, emotions) is not None]
-    if unknown := Counter(u.emotion for u in utterances) - Counter(u.emotion for u in known):
-        logger.warning("left out %d (no label of the model's)", unknown.total())
     talkers = robustness.talkers_of(utterances, options.seed)
     chosen = robustness.choose(known, options.limit, options.seed)
     judged = robustness.judge(
         recognizer, chosen, talkers, seed=options.seed, progress=sys.stderr.isatty()
     )
-    for reason, count in Counter(reason for _, reason in judged.skipped).items():
-        logger.warning("left out %d (%s)", count, reason)
+    evaluation.log_skipped(Reading(skipped=[(u.path, reason) for u, reason in judged.skipped]))
     if not judged.utterances:
         raise CorpusError(f"{options.data}: none of the recordings can be judged")
     if not any(name.startswith("babble") for name in judged.probabilities):

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 from ser_core import Recognizer
-from ser_core.emotions import EMOTIONS_7
+from ser_core.emotions import EMOTIONS_7, EMOTIONS_8
 from ser_core.lab.corpora import Reading, Utterance, read
 from ser_core.lab.evaluation import (
     Outcome,
     figures,
     hear_all,
     heard_in_training,
+    log_nearest,
     log_skipped,
     print_scores,
     scores,
@@ -103,6 +104,8 @@ def test_the_exported_model_is_judged_on_files(
         "cannot be read: FileNotFoundError": 1,
     }
     assert sum(f"skipped {path}: " in caplog.text for path in (letter, quiet)) == 2
+    counted = "counted 1 x 'calm' as 'neutral', the nearest of the model's emotions"
+    assert caplog.messages.count(counted) == 1
     answers = [tiny.predict(u.path).emotion for u in utterances]
     right = [answer == u.emotion for answer, u in zip(answers, utterances, strict=True)]
     assert result["corpora"]["b"]["accuracy"] == pytest.approx(np.mean(right))
@@ -155,4 +158,17 @@ def test_what_is_not_used_is_counted_and_the_first_are_named(
     assert caplog.messages == [
         "left out 5 (no such file): 0.wav, 1.wav, 2.wav, ...",
         "left out 1 (no label): 6.wav",
+    ]
+
+
+def test_labels_that_count_as_the_nearest_are_counted_aloud(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    labels = ["calm", "Calm", "anger", "neutral", "boredom", "calm"]
+    utterances = [Utterance(Path("x"), label) for label in labels]
+    with caplog.at_level(logging.WARNING):
+        log_nearest(utterances, EMOTIONS_7)
+        log_nearest(utterances, EMOTIONS_8)
+    assert caplog.messages == [
+        "counted 3 x 'calm' as 'neutral', the nearest of the model's emotions"
     ]

@@ -267,3 +267,21 @@ def test_without_other_speakers_there_is_no_babble(
     assert main(["robustness", "default", "--data", str(one)]) == 0
     assert "babble" not in capsys.readouterr().out
     assert any(message.startswith("No babble: ") for message in caplog.messages)
+
+
+def test_what_is_left_out_is_named_with_its_label(
+    manifest: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "letter.wav").write_bytes(b"Dear Sir or Madam")
+    labels = {"a1_sad_0.wav": "sad", "a1_sad_1.wav": "envy", "a1_neutral_0.wav": "calm"}
+    rows = [{"path": str(manifest.parent / name), "label": labels[name]} for name in labels]
+    rows.append({"path": "letter.wav", "label": "sad"})
+    assert (
+        main(["robustness", "default", "--data", str(write_manifest(tmp_path / "x.csv", rows))])
+        == 0
+    )
+    assert f"left out 1 (label 'envy' is not one of the model's): {rows[1]['path']}" in (
+        caplog.messages
+    )
+    assert f"left out 1 (cannot be read: NotAudio): {tmp_path / 'letter.wav'}" in caplog.messages
+    assert "counted 1 x 'calm' as 'neutral', the nearest of the model's emotions" in caplog.messages
