@@ -1,5 +1,6 @@
 """All that a describer knows of utterances, as they are and as they might have been recorded."""
 
+import logging
 import zlib
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -16,6 +17,8 @@ from ser_core.lab.dataset import voiced
 from ser_core.lab.evaluation import speaker_key
 from ser_core.lab.presets import Preset
 from ser_core.lab.relative import Described
+
+logger = logging.getLogger(__name__)
 
 VARIANTS = 6
 """As it is; another body size; another microphone; a bad line; among others; a clean line."""
@@ -36,6 +39,14 @@ def describe(
     All recordings of a speaker are changed in the same way: references and the utterance that is
     judged come from one voice and one microphone.
     """
+    nameless = [utterance for utterance in utterances if not utterance.speaker]
+    if nameless:
+        logger.warning(
+            "%d of %d recordings name no speaker: they have no references, and nothing is learnt "
+            "from them of what those tell",
+            len(nameless),
+            len(utterances),
+        )
     described = np.zeros((variants, len(utterances), describer.output_shape[-1]), np.float32)
     waiting: list[tuple[int, int, NDArray[np.float32]]] = []
 
@@ -62,6 +73,7 @@ def describe(
         corpora=[utterance.corpus for utterance in utterances],
         speakers=[speaker_key(utterance) for utterance in utterances],
         neutral=np.array([utterance.emotion in {"neutral", "calm"} for utterance in utterances]),
+        nobody={speaker_key(utterance) for utterance in nameless},
     )
 
 

@@ -186,6 +186,8 @@ class Described:
     """Which utterances are ordinary talk."""
     wanted: Collection[str] = ()
     """The corpora that are to be heard, as `balanced_probabilities` takes them."""
+    nobody: Collection[str] = ()
+    """Those of `speakers` that are no one voice: recordings that name no speaker."""
 
     def norm(self) -> Norm:
         """Population mean (each corpus counts the same) and spread around speakers' means."""
@@ -226,7 +228,7 @@ class Described:
 
 
 class References:
-    """Draws recordings of the same speaker, never the one that is judged."""
+    """Draws recordings of the same speaker, never the one that is judged; none of `nobody`."""
 
     def __init__(self, data: Described, seed: int) -> None:
         self.data, self.rng = data, np.random.default_rng(seed)
@@ -235,6 +237,8 @@ class References:
     def profile(self, row: int, count: int, variant: int = 0) -> tuple[NDArray[np.float32], int]:
         """Mean functionals of up to `count` others, and how many there were."""
         data = self.data
+        if data.speakers[row] in data.nobody:
+            return np.zeros(data.functionals.shape[2], np.float32), 0
         others = self.rows[data.speakers[row]]
         others = others[others != row]
         if self.rng.random() < ONLY_NEUTRAL and data.neutral[others].any():

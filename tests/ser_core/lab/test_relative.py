@@ -75,6 +75,12 @@ def test_a_speaker_of_one_utterance_has_no_reference() -> None:
     assert References(data, 0).profile(0, 10)[1] == 0
 
 
+def test_recordings_that_name_no_speaker_are_nobodys_references() -> None:
+    data = replace(described(2, 3, 0), nobody={"s1"})
+    references = References(data, 0)
+    assert [references.profile(row, 10)[1] > 0 for row in range(6)] == [True] * 3 + [False] * 3
+
+
 def test_the_norm_counts_corpora_alike() -> None:
     data = described(3, 4, 0)
     data = replace(data, corpora=["large"] * 8 + ["small"] * 4)
