@@ -387,6 +387,7 @@ def _summary(outcome: Outcome, info: dict[str, Any], speakers: str) -> dict[str,
             for name, row in result["corpora"].items()
             if row["n"]
         },
+        "sexes": result["sexes"],
     }
 
 

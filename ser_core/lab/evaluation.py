@@ -21,6 +21,8 @@ from ser_core.recognizer import Heard, Recognizer
 logger = logging.getLogger(__name__)
 
 WORKERS = 2
+SEX_NAMES = {"F": "female", "M": "male"}
+"""What figures call the letters of `Utterance.sex`."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,10 @@ def hear_all(
 
 
 def scores(outcome: Outcome, temperature: float = 1.0, bias: Bias = ()) -> dict[str, Any]:
-    """Figures overall and for each corpus, as `ser evaluate --json` prints them."""
+    """Figures overall, for each corpus and each sex, as `ser evaluate --json` prints them.
+
+    Of a sex only n, accuracy and UAR, and only where it is known.
+    """
     predicted = (
         outcome.probabilities(temperature, bias).argmax(axis=1)
         if outcome.heard
@@ -112,6 +117,13 @@ def scores(outcome: Outcome, temperature: float = 1.0, bias: Bias = ()) -> dict[
             **figures(outcome.emotions, labels, answers),
             "skipped": Counter(reasons),
         }
+    overall["sexes"] = {}
+    sexes = np.array([utterance.sex for utterance in outcome.utterances])
+    for letter, sex in SEX_NAMES.items():
+        chosen = sexes == letter
+        if chosen.any():
+            found = figures(outcome.emotions, outcome.labels[chosen], predicted[chosen])
+            overall["sexes"][sex] = {key: found[key] for key in ("n", "accuracy", "uar")}
     return overall
 
 
@@ -183,7 +195,7 @@ def print_scores(result: dict[str, Any], emotions: Sequence[str], echo: Print = 
     """The figures as a table to read."""
     echo(f"{'':12}{'n':>7}{'accuracy':>10}{'UAR':>8}")
     rows = {"all": result, **result["corpora"]}
-    for name, row in rows.items():
+    for name, row in [*rows.items(), *result["sexes"].items()]:
         if row["n"]:
             echo(f"{name or '(unnamed)':12}{row['n']:>7}{row['accuracy']:>10.3f}{row['uar']:>8.3f}")
     echo("\nrecall      " + "".join(f"{emotion:>10}" for emotion in emotions))

@@ -19,6 +19,7 @@ from ser_core.lab.presets import PRESETS, preset
 from ser_core.lab.splits import Split, SplitError
 from tests.acting import SPEAKERS, read_rows, write_manifest
 from tests.ser_core.conftest import Trained
+from tests.ser_core.lab.test_evaluation import outcome
 from tests.ser_core.lab.test_presets import SMALL
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -160,3 +161,12 @@ def test_networks_fitted_on_an_accelerator_wait_for_tensorflow(
     monkeypatch.setattr(keras.Model, "fit", None)  # nothing is left to fit
     assert main([*command, "--resume"]) == 0
     assert Bundle.load(Path("made")).info["preset"] == "small"
+
+
+def test_the_figures_of_a_bundle_are_by_corpus_and_by_sex() -> None:
+    judged = outcome("xy", [0, 1], [0, 0])
+    judged.utterances[0] = replace(judged.utterances[0], sex="F")
+    info = {"temperature": 1.0, "threshold": 0.5}
+    figures = build._summary(judged, info, "speakers never heard")
+    assert figures["corpora"]["y"] == {"n": 1, "accuracy": 0.0, "uar": 0.0}
+    assert figures["sexes"] == {"female": {"n": 1, "accuracy": 1.0, "uar": 1.0}}

@@ -61,7 +61,7 @@ def test_evaluate_prints_figures_as_json(
 ) -> None:
     data = ("--data", trained.manifest, "--split", "test")
     result = evaluate(trained.bundle, *data, capsys=capsys)
-    assert {*result} == KEYS | {"corpora", "trust"}
+    assert {*result} == KEYS | {"corpora", "sexes", "trust"}
     assert [*result["corpora"]] == ["b"]
     assert {*result["corpora"]["b"]} == KEYS
     figures = tiny.bundle.info["metrics"]["test"]

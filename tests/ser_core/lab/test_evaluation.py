@@ -2,6 +2,7 @@
 
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -69,12 +70,29 @@ def test_scores_have_the_same_keys_for_each_corpus() -> None:
     assert [*result["corpora"]] == ["x", "y", "z"]
     keys = {"n", "accuracy", "uar", "recall", "confusion", "skipped"}
     assert all({*row} == keys for row in result["corpora"].values())
-    assert {*result} == keys | {"corpora"}
+    assert {*result} == keys | {"corpora", "sexes"}
+    assert result["sexes"] == {}
     assert result["corpora"]["x"]["uar"] == 1
     assert result["corpora"]["y"]["uar"] == 0.5
     assert result["corpora"]["y"]["skipped"] == {"odd label": 1}
     assert (result["corpora"]["z"]["n"], result["corpora"]["z"]["uar"]) == (0, None)
     assert json.loads(json.dumps(result)) == result
+
+
+def test_scores_are_told_apart_by_sex_where_it_is_known() -> None:
+    judged = outcome("xxxxx", [0, 1, 0, 1, 1], [0, 1, 1, 1, 0])
+    judged.utterances[:] = [
+        replace(u, sex=sex)
+        for u, sex in zip(judged.utterances, ["F", "F", "M", "M", ""], strict=True)
+    ]
+    result = scores(judged)
+    assert result["sexes"] == {
+        "female": {"n": 2, "accuracy": 1.0, "uar": 1.0},
+        "male": {"n": 2, "accuracy": 0.5, "uar": 0.5},
+    }
+    lines: list[str] = []
+    print_scores(result, ABC, lines.append)
+    assert ["male", "2", "0.500", "0.500"] in [line.split() for line in lines]
 
 
 def test_the_exported_model_is_judged_on_files(
