@@ -1,8 +1,13 @@
 """The model card: what a bundle is, heard, can and cannot do."""
 
+import textwrap
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from ser_core.bundle import Bundle
+from ser_core.emotions import NEAREST
+from ser_core.lab.acquaintance import NEVER_HEARD
+from ser_core.lab.schemes import ACTED
 
 LICENCES = {
     "ravdess": "CC BY-NC-SA 4.0",
@@ -17,17 +22,12 @@ LICENCES = {
 """Terms of the public corpora, as their publishers state them."""
 
 LIMITS = """\
-## What it cannot do
-
-- It was trained on actors who were asked to sound an emotion. **Acted speech is not felt emotion**:
-  an answer says what a voice sounds like to people, not what a person feels.
-- A voice, a language or a microphone unlike those it heard lowers its accuracy; the figures above
-  are for speakers never heard but of the same corpora.
 - It knows only the emotions listed. Laughter, singing, music or noise get an answer too.
 - Do not use it to decide about people. **Inferring emotions of people at work and in education is
   prohibited in the European Union** (Regulation (EU) 2024/1689, the AI Act, Article 5(1)(f)),
   medical and safety reasons apart.
 """
+"""What no bundle can do, whatever it was trained on."""
 
 
 def model_card(bundle: Bundle) -> str:
@@ -43,6 +43,7 @@ def model_card(bundle: Bundle) -> str:
         f"{bundle.sampling_rate} Hz. Preset `{info['preset']}`, {info['parameters']:,} parameters, "
         f"served as `{info['serve']}` ({bundle.model.stat().st_size / 1e6:.2f} MB).",
         f"## Trained on\n\n| corpus | utterances | terms |\n|---|---|---|\n{corpora}",
+        *_nearest(bundle.emotions),
         f"{len(info['speakers'])} speakers, listed in `bundle.json`. The terms of this data "
         f"are the model's. Made by `{info['command']}` with seed {info['seed']}.",
         *([_lineage(info["init"])] if info.get("init") else []),
@@ -55,9 +56,18 @@ def model_card(bundle: Bundle) -> str:
             else "how that came about is said below."
         ),
         *([_calibration(info["calibration"])] if "calibration" in info else []),
-        LIMITS,
+        _limits(info),
     ]
     return "\n\n".join(parts)
+
+
+def _nearest(emotions: Sequence[str]) -> list[str]:
+    """Which labels were not left out but counted as another."""
+    return [
+        f"What is labelled {label} counts as {nearest}, in training and in the figures below."
+        for label, nearest in NEAREST.items()
+        if label not in emotions and nearest in emotions
+    ]
 
 
 def _lineage(init: dict[str, Any]) -> str:
@@ -95,16 +105,64 @@ def _calibration(made: dict[str, Any]) -> str:
 def _figures(split: str, figures: dict[str, Any]) -> str:
     title = {"valid": "Validation speakers", "test": "Test speakers"}.get(split, split)
     rows = {**figures["corpora"], "all": figures}
-    table = "\n".join(
-        f"| {name or '(unnamed)'} | {row['n']} | {row['accuracy']:.3f} | {row['uar']:.3f} |"
-        for name, row in rows.items()
-    )
+    tables = [_table("corpus", rows)]
+    # Older bundles do not have them, nor those whose data does not tell.
+    if sexes := figures.get("sexes"):
+        tables.append(_table("sex", sexes))
+    table = "\n\n".join(tables)
     recall = ", ".join(f"{emotion} {value:.2f}" for emotion, value in figures["recall"].items())
     certain = figures["accuracy_when_certain"]
     sure = "" if certain is None else f", of which {certain:.0%} are right"
     return (
         f"## {title}\n\n{figures['protocol'].capitalize()}.\n\n"
-        f"| corpus | n | accuracy | UAR |\n|---|---|---|---|\n{table}\n\n"
+        f"{table}\n\n"
         f"Recall: {recall}. Expected calibration error {figures['ece']:.3f}. "
         f"{figures['coverage']:.0%} of the answers are not called uncertain{sure}."
+    )
+
+
+def _table(group: str, rows: Mapping[str, dict[str, Any]]) -> str:
+    return f"| {group} | n | accuracy | UAR |\n|---|---|---|---|\n" + "\n".join(
+        f"| {name or '(unnamed)'} | {row['n']} | {row['accuracy']:.3f} | {row['uar']:.3f} |"
+        for name, row in rows.items()
+    )
+
+
+def _limits(info: Mapping[str, Any]) -> str:
+    """What it cannot do: as far as that depends on what it heard and who judged it, first."""
+    heard = {*info["corpora"], *(info.get("init") or {"corpora": ()})["corpora"]}
+    points = [_acted(heard), _beyond(info["metrics"], heard)]
+    told = [
+        textwrap.fill(each, 100, initial_indent="- ", subsequent_indent="  ") for each in points
+    ]
+    return "## What it cannot do\n\n" + "\n".join([*told, LIMITS])
+
+
+def _acted(heard: Collection[str]) -> str:
+    """What its answers mean, by how the recordings of the corpora that it heard came about."""
+    meaning = "an answer says what a voice sounds like to people, not what a person feels."
+    acted = sorted(ACTED.intersection(heard))
+    if not acted:
+        return (
+            f"How its recordings came about, acted or felt, decides what it is good for: {meaning}"
+        )
+    part, which = ("", "") if len(acted) == len(heard) else (", in part,", f" ({', '.join(acted)})")
+    return (
+        f"It was trained{part} on actors who were asked to sound an emotion{which}. "
+        f"**Acted speech is not felt emotion**: {meaning}"
+    )
+
+
+def _beyond(metrics: Mapping[str, dict[str, Any]], heard: Collection[str]) -> str:
+    """What the figures say of voices unlike those that it heard."""
+    judged = {corpus for figures in metrics.values() for corpus in figures["corpora"]}
+    if not all(NEVER_HEARD in figures["protocol"] for figures in metrics.values()):
+        whose = "of speakers of whom some were heard before, or may have been: that flatters it"
+    elif judged.issubset(heard):
+        whose = "for speakers never heard but of the same corpora"
+    else:
+        whose = "for speakers never heard"
+    return (
+        "A voice, a language or a microphone unlike those it heard lowers its accuracy; the "
+        f"figures above are {whose}."
     )
