@@ -111,5 +111,8 @@ SCHEMES = {
 }
 """The corpora whose public folder layouts and file names are understood."""
 
-ACTED = frozenset({*SCHEMES, "turev"})
-"""Names of corpora whose speakers were asked to sound an emotion. Urdu is of talk shows."""
+ACTED = frozenset({"ravdess", "cremad", "tess", "savee", "emodb", "nemo", "turev"})
+"""Corpora, whoever reads them, whose speakers were asked to sound an emotion.
+
+The Urdu one (Latif et al. 2018, arXiv:1812.10411) is not among them: it is of talk shows.
+"""
