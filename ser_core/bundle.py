@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ser_core.profile import Norm
+from ser_core.profile import Norm, Profile
 
 FORMAT = 1
 DEFAULT = "default"
@@ -92,7 +92,7 @@ class Bundle:
             raise ValueError(f"threshold {self.threshold} is not between 0 and 1")
         if self.info["serve"] not in self.info["artefacts"]:
             raise ValueError(f"{self.info['serve']!r} is served, but is none of its artefacts")
-        self.norm()
+        self.home()
 
     def norm(self) -> Norm | None:
         """What its speakers are like; None if it knows no profiles.
@@ -107,6 +107,23 @@ class Bundle:
             return Norm.from_info(described)
         except (KeyError, TypeError, ValueError) as e:
             what = "the profile in its bundle.json is damaged"
+            raise BundleError(f"{self.path}: {what}: {e}") from e
+
+    def home(self) -> Profile | None:
+        """What recordings are like where it is used; None if it was not told.
+
+        Raises:
+            BundleError: what it says of them, or of its speakers, is damaged.
+        """
+        norm, described = self.norm(), self.info.get("home")
+        if described is None:
+            return None
+        what = "the home in its bundle.json is damaged"
+        if norm is None:
+            raise BundleError(f"{self.path}: {what}: it knows no profiles")
+        try:
+            return Profile.from_info(described, norm)
+        except (KeyError, TypeError, ValueError) as e:
             raise BundleError(f"{self.path}: {what}: {e}") from e
 
     @property

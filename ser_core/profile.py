@@ -67,6 +67,20 @@ class Profile:
     count: float
     """How many recordings it stands for; windows without speech count little."""
 
+    @classmethod
+    def from_info(cls, info: Mapping[str, Any], norm: Norm) -> "Profile":
+        """From `bundle.json`'s `home`: a list `mean` as long as the norm's, and a `count`.
+
+        Raises:
+            ValueError: it is not that (KeyError: one is missing; TypeError: not of numbers).
+        """
+        mean, count = np.asarray(info["mean"], np.float32), float(info["count"])
+        if mean.shape != norm.mean.shape or not np.isfinite(mean).all():
+            raise ValueError(f"mean must be a list of {len(norm.mean)} finite numbers")
+        if not 0 < count <= MOST:
+            raise ValueError(f"count {count} is not above 0 and at most {MOST}")
+        return cls(mean, count)
+
     def update(self, other: "Profile") -> "Profile":
         """The profile of both together."""
         count = self.count + other.count

@@ -37,6 +37,7 @@ class Recognizer:
         self.bundle = bundle
         self.norm = bundle.norm()
         """What the bundle's speakers are like; None if it knows no profiles."""
+        self._home = bundle.home()
         self._new = min(1.0, bundle.hop / bundle.window)
         """The part of a window that the one before does not have."""
         self._pool = pool
@@ -144,6 +145,11 @@ class Recognizer:
             profile = described if profile is None else profile.update(described)
         assert profile is not None  # noqa: S101 (there is a recording)
         return profile
+
+    def away(self) -> "Recognizer":
+        """The same, without what its bundle says of where it is used."""
+        info = {key: value for key, value in self.bundle.info.items() if key != "home"}
+        return Recognizer(replace(self.bundle, info=info), self._pool)
 
     def check_profiles(self) -> Norm:
         """What the bundle's speakers are like.
@@ -294,7 +300,7 @@ class Recognizer:
         if self.norm is None:
             logits = runtime.logits(window, length)[0]
         else:
-            known = Profile(self.norm.mean, 0.0) if profile is None else profile
+            known = self._known(self.norm, profile)
             count = np.array([known.count], np.float32)
             answer = runtime.relative(window, length, known.mean[None], count)
             logits, functionals = answer[0][0], answer[1][0]
@@ -302,6 +308,12 @@ class Recognizer:
         if not (np.isfinite(logits).all() and (functionals is None or _finite(functionals))):
             raise BundleError(f"{self.bundle.path} answers with numbers that are not finite")
         return logits, functionals, took
+
+    def _known(self, norm: Norm, profile: Profile | None) -> Profile:
+        """What is normal, as far as is known: for the speaker, and where the bundle is used."""
+        if self._home is None:
+            return Profile(norm.mean, 0.0) if profile is None else profile
+        return self._home if profile is None else self._home.update(profile)
 
     def _profiles_of_others(self, heard: Heard, spans: Sequence[Span]) -> list[Profile | None]:
         """For each window, what the other parts of its speaker tell of the voice."""

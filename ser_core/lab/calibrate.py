@@ -1,4 +1,4 @@
-"""A bundle's temperature, biases and threshold refitted to some clips of one's own, in seconds."""
+"""A bundle's norm, temperature, biases and threshold refitted to some clips, in seconds."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -13,8 +13,10 @@ from ser_core.bundle import Bundle
 from ser_core.lab.calibration import LEAST_COVERAGE, TARGET_ACCURACY, Windows, threshold_of
 from ser_core.lab.corpora import Utterance
 from ser_core.lab.evaluation import Outcome, figures, speaker_key
+from ser_core.lab.home import descriptions, home_of
 from ser_core.lab.risk import trust
 from ser_core.prediction import softmax
+from ser_core.profile import Profile
 
 LEAST_CLIPS = 20
 """Fewer clips than this say less than what the bundle's makers knew."""
@@ -30,6 +32,9 @@ MARGIN = 0.01
 as one standard error of that gain."""
 
 AS_IT_IS, TEMPERATURE, BIAS = "as it is", "temperature", "temperature and bias"
+HOME, HOME_AND_BIAS = "home and temperature", "home, temperature and bias"
+AT_HOME = {HOME: TEMPERATURE, HOME_AND_BIAS: BIAS}
+"""What is fitted to clips that were heard relative to what others there are like."""
 
 
 class CalibrationError(ValueError):
@@ -43,12 +48,14 @@ class Calibration:
     temperature: float
     bias: tuple[float, ...]
     threshold: float
+    home: Profile | None = None
+    """What recordings are like where it is used."""
 
     @classmethod
     def of(cls, bundle: Bundle) -> "Calibration":
         """What a bundle has."""
         bias = bundle.bias or (0.0,) * len(bundle.emotions)
-        return cls(bundle.temperature, bias, bundle.threshold)
+        return cls(bundle.temperature, bias, bundle.threshold, bundle.home())
 
 
 @dataclass(frozen=True)
@@ -83,33 +90,45 @@ def check(outcome: Outcome) -> None:
         raise CalibrationError(f"calibrating needs clips of at least two emotions; here is {only}")
 
 
-def refit(outcome: Outcome, present: Calibration, *, balanced: bool = False) -> Refit:
+def refit(
+    outcome: Outcome,
+    present: Calibration,
+    *,
+    at_home: Outcome | None = None,
+    balanced: bool = False,
+) -> Refit:
     """Fit the candidates, judge each on clips it was not fitted to, and keep what helps.
 
     Each fold of speakers is judged by what was fitted to the others; where there is one speaker, or
-    none is named, each tenth of the clips. `balanced` counts each class the same, for clips whose
-    shares are not those of later use.
+    none is named, each tenth of the clips. `at_home` are the same clips, each heard relative to
+    `home.homes_of_others`; without, a home is no candidate. `balanced` counts each class the same,
+    for clips whose shares are not those of later use.
 
     Raises:
         CalibrationError: the clips are too few, or all of one class.
     """
     check(outcome)
     labels = outcome.labels
-    windows = Windows.of(outcome.heard)
+    windows = dict.fromkeys((AS_IT_IS, TEMPERATURE, BIAS), Windows.of(outcome.heard))
+    if at_home is not None:
+        windows |= dict.fromkeys(AT_HOME, Windows.of(at_home.heard))
     folds, protocol = divide(outcome.utterances, labels)
     weights = _balanced(labels) if balanced else np.ones(len(labels))
-    held_out = {AS_IT_IS: windows.probabilities(present.temperature, present.bias)}
-    for name in (TEMPERATURE, BIAS):
+    held_out = {AS_IT_IS: windows[AS_IT_IS].probabilities(present.temperature, present.bias)}
+    choice = AS_IT_IS
+    for name, heard in windows.items():
+        if name == AS_IT_IS:
+            continue
         held_out[name] = np.zeros_like(held_out[AS_IT_IS])
         for fold in np.unique(folds):
             rest = np.flatnonzero(folds != fold)
-            fitted = fit(_chosen(windows, rest), labels[rest], weights[rest], present, name)
-            held_out[name][folds == fold] = windows.probabilities(*fitted)[folds == fold]
-    choice = AS_IT_IS
-    for name in (TEMPERATURE, BIAS):
+            fitted = fit(_chosen(heard, rest), labels[rest], weights[rest], present, name)
+            held_out[name][folds == fold] = heard.probabilities(*fitted)[folds == fold]
         if _surely_better(held_out[name], held_out[choice], labels, weights):
             choice = name
-    temperature, bias = fit(windows, labels, weights, present, choice)
+    temperature, bias = fit(windows[choice], labels, weights, present, choice)
+    described = descriptions(outcome) if choice in AT_HOME else None
+    home = home_of(described) if described else present.home
     chosen = held_out[choice]
     thresholds = np.empty(len(labels))
     for fold in np.unique(folds):
@@ -125,7 +144,7 @@ def refit(outcome: Outcome, present: Calibration, *, balanced: bool = False) -> 
     }
     applied = thresholds if better else np.full(len(labels), present.threshold)
     table["kept"] = _figures(outcome, chosen, applied)
-    return Refit(Calibration(temperature, bias, threshold), choice, table, protocol)
+    return Refit(Calibration(temperature, bias, threshold, home), choice, table, protocol)
 
 
 def fit(
@@ -164,7 +183,7 @@ def fit(
         loss = -np.sum(weights * np.log(whole)) + (x[0] / SPREAD_OF_TEMPERATURE) ** 2 / 2
         return float(loss + np.sum((x[1:] / SPREAD_OF_BIAS) ** 2) / 2), gradient
 
-    free = None if candidate == BIAS else 0.0
+    free = None if AT_HOME.get(candidate, candidate) == BIAS else 0.0
     bounds = [(None, None), *[(free and -free, free)] * classes]
     found = minimize(surprise, np.zeros(1 + classes), jac=True, method="L-BFGS-B", bounds=bounds).x
     bias = start + found[1:]

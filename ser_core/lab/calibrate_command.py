@@ -13,9 +13,19 @@ from ser_core import bundle as bundles
 from ser_core.bundle import CARD, Bundle, BundleError, write_info
 from ser_core.lab import evaluation
 from ser_core.lab.arguments import DATA_HELP
-from ser_core.lab.calibrate import AS_IT_IS, Calibration, CalibrationError, Refit, refit
+from ser_core.lab.calibrate import (
+    AS_IT_IS,
+    AT_HOME,
+    Calibration,
+    CalibrationError,
+    Refit,
+    check,
+    divide,
+    refit,
+)
 from ser_core.lab.card import model_card
 from ser_core.lab.corpora import CorpusError, read
+from ser_core.lab.home import homes_of_others
 from ser_core.recognizer import Recognizer
 
 logger = logging.getLogger(__name__)
@@ -63,13 +73,29 @@ def main(options: argparse.Namespace) -> int:
     outcome = evaluation.hear_all(recognizer, utterances, sys.stderr.isatty())
     for reason, count in Counter(reason for _, reason in outcome.skipped).items():
         logger.warning("left out %d (%s)", count, reason)
-    found = refit(outcome, Calibration.of(bundle), balanced=options.balanced)
+    check(outcome)
+    at_home = hear_at_home(recognizer, outcome, sys.stderr.isatty())
+    found = refit(outcome, Calibration.of(bundle), at_home=at_home, balanced=options.balanced)
     write(bundle, found, out, evidence(outcome, found, options))
     if options.json:
         print(json.dumps({"bundle": str(out), **_summary(bundle, found)}))
     else:
         _show(bundle, outcome, found, out)
     return 0
+
+
+def hear_at_home(
+    recognizer: Recognizer, outcome: evaluation.Outcome, progress: bool = False
+) -> evaluation.Outcome | None:
+    """The clips of `outcome` once more, each relative to what those of other folds are like.
+
+    None if the bundle knows no profiles.
+    """
+    folds, _ = divide(outcome.utterances, outcome.labels)
+    homes = homes_of_others(outcome, folds)
+    if homes is None:
+        return None
+    return evaluation.hear_all(recognizer.away(), outcome.utterances, progress, homes)
 
 
 def evidence(
@@ -108,6 +134,10 @@ def write(bundle: Bundle, found: Refit, out: Path, calibration: dict[str, Any]) 
         info["name"] = bundle.name
     if not any(kept.bias):
         del info["bias"]
+    if kept.home is not None:
+        # Enough digits for the float32 values that there are.
+        mean = [float(f"{value:.9g}") for value in kept.home.mean]
+        info["home"] = {"mean": mean, "count": kept.home.count}
     folder = out if in_place else out.with_name(f".{out.name}.partial")
     try:
         if not in_place:
@@ -162,17 +192,19 @@ def _show(bundle: Bundle, outcome: evaluation.Outcome, found: Refit, out: Path) 
     counts = Counter(bundle.emotions[label] for label in outcome.labels.tolist())
     classes = ", ".join(f"{count} {emotion}" for emotion, count in counts.most_common())
     print(f"{len(outcome.labels)} clips ({classes}); {found.protocol}.\n")
-    print(f"{'':22}{'UAR':>7}{'accuracy':>10}{'ECE':>7}{'log-loss':>10}{'certain':>9}{'right':>7}")
+    print(f"{'':28}{'UAR':>7}{'accuracy':>10}{'ECE':>7}{'log-loss':>10}{'certain':>9}{'right':>7}")
     titles = {**{name: name for name in found.figures}, "kept": "what is kept"}
     for name, row in found.figures.items():
         right = row["accuracy_when_certain"]
         print(
-            f"{titles[name]:22}{row['uar']:>7.3f}{row['accuracy']:>10.3f}{row['ece']:>7.3f}"
+            f"{titles[name]:28}{row['uar']:>7.3f}{row['accuracy']:>10.3f}{row['ece']:>7.3f}"
             f"{row['log_loss']:>10.3f}{row['coverage']:>9.0%}"
             f"{'-' if right is None else format(right, '.0%'):>7}"
         )
     kept = found.kept
     print()
+    if found.choice in AT_HOME:
+        print("Normal is half of the way to what these clips are like, whoever speaks.")
     if found.choice == AS_IT_IS:
         print(f"Temperature {kept.temperature:g} and biases stay: nothing else is surely better.")
     else:

@@ -56,6 +56,7 @@ def model_card(bundle: Bundle) -> str:
             else "how that came about is said below."
         ),
         *([_calibration(info["calibration"])] if "calibration" in info else []),
+        *([_home(info["calibration"])] if "home" in info else []),
         _limits(info),
     ]
     return "\n\n".join(parts)
@@ -100,6 +101,17 @@ def _calibration(made: dict[str, Any]) -> str:
         "| | accuracy | UAR | ECE | log-loss | certain | right of these |\n"
         f"|---|---|---|---|---|---|---|\n{rows}"
     )
+
+
+def _home(made: dict[str, Any]) -> str:
+    """That a bundle hears relative to the clips that it was calibrated with."""
+    whose = (
+        f"what clips of {made['speakers']} speakers have: of them in common, microphone and room"
+        if made["speakers"] > 1
+        else "what clips of one voice, or of voices without names, have. It describes a voice: "
+        "personal data"
+    )
+    return f"What it takes for normal (`home` in `bundle.json`) is half of the way to {whose}."
 
 
 def _figures(split: str, figures: dict[str, Any]) -> str:

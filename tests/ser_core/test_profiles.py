@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from ser_core import AudioError, BundleError
-from ser_core.profile import ProfileError
-from ser_core.recognizer import Span
+from ser_core.profile import Profile, ProfileError
+from ser_core.recognizer import Recognizer, Span
 from tests.api import fakes
 from tests.sounds import encode, silence, voice
 
@@ -37,6 +37,39 @@ def test_without_a_profile_the_count_is_zero() -> None:
     assert network.counts == [0.0]
     assert prediction.profile is not None
     assert prediction.profile.count == 1
+
+
+def at_home(network: fakes.Network | None = None) -> Recognizer:
+    """A listener that is used where everybody is loud."""
+    info = {"profile": fakes.NORM, "home": {"mean": [0.3, 0.5], "count": 2}}
+    return fakes.recognizer("listener", network or fakes.Listener(), info)
+
+
+def test_without_a_profile_a_voice_is_heard_against_the_home_of_its_bundle() -> None:
+    network, home = fakes.Listener(), Profile(np.array([0.3, 0.5], np.float32), 2.0)
+    answer = at_home(network).predict(LOUD, 16_000)
+    told = fakes.listener(network).predict(LOUD, 16_000, profile=home)
+    assert network.counts == [2.0, 2.0]
+    assert answer.probabilities == told.probabilities
+    assert answer.probabilities != fakes.listener().predict(LOUD, 16_000).probabilities
+
+
+def test_what_is_known_of_a_voice_is_added_to_the_home() -> None:
+    network, known = fakes.Listener(), Profile(np.array([0.1, 0.5], np.float32), 6.0)
+    answer = at_home(network).predict(LOUD, 16_000, profile=known)
+    both = Profile(np.array([0.15, 0.5], np.float32), 8.0)
+    told = fakes.listener(network).predict(LOUD, 16_000, profile=both)
+    assert network.counts == [8.0, 8.0]
+    assert answer.probabilities == pytest.approx(told.probabilities, abs=1e-6)
+
+
+def test_a_profile_is_the_voice_s_whatever_the_home() -> None:
+    there, here = (each.profile((LOUD, 16_000)) for each in (fakes.listener(), at_home()))
+    np.testing.assert_array_equal(there.mean, here.mean)
+    assert there.count == here.count == 1
+    away = at_home().away()
+    plain = fakes.listener().predict(LOUD, 16_000)
+    assert away.predict(LOUD, 16_000).probabilities == plain.probabilities
 
 
 def test_a_long_recording_counts_as_the_windows_of_speech_in_it() -> None:
@@ -181,6 +214,29 @@ def test_a_profile_needs_a_recording_that_can_be_read() -> None:
 def test_a_bundle_with_a_damaged_norm_is_refused(norm: object) -> None:
     with pytest.raises(BundleError, match=r"profile in its bundle\.json is damaged"):
         fakes.listener(norm=norm)
+
+
+@pytest.mark.parametrize(
+    ("home", "message"),
+    [
+        ({"mean": [0.1, 0.5]}, "'count'"),
+        ({"mean": [0.1], "count": 2}, "mean must be a list of 2 finite numbers"),
+        ({"mean": [0.1, float("inf")], "count": 2}, "mean must be a list of 2 finite numbers"),
+        ({"mean": [0.1, 0.5], "count": 0}, "count 0.0 is not above 0 and at most 50"),
+        ({"mean": [0.1, 0.5], "count": 51}, "count 51.0 is not above 0 and at most 50"),
+        ({"mean": ["x", "y"], "count": 2}, "could not convert"),
+        ([0.1, 0.5], "list indices"),
+    ],
+)
+def test_a_bundle_with_a_damaged_home_is_refused(home: object, message: str) -> None:
+    with pytest.raises(BundleError, match=r"home in its bundle\.json is damaged") as error:
+        fakes.recognizer("listener", fakes.Listener(), {"profile": fakes.NORM, "home": home})
+    assert message in str(error.value)
+
+
+def test_a_home_is_for_bundles_that_know_profiles() -> None:
+    with pytest.raises(BundleError, match=r"home .* is damaged: it knows no profiles"):
+        fakes.recognizer(info={"home": {"mean": [0.1, 0.5], "count": 2}})
 
 
 def test_litert_is_asked_with_the_profile(tmp_path: Path) -> None:

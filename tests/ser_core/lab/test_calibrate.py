@@ -9,6 +9,8 @@ import pytest
 from ser_core.lab.calibrate import (
     AS_IT_IS,
     BIAS,
+    HOME,
+    HOME_AND_BIAS,
     SPREAD_OF_BIAS,
     SPREAD_OF_TEMPERATURE,
     TEMPERATURE,
@@ -21,7 +23,9 @@ from ser_core.lab.calibrate import (
 from ser_core.lab.calibration import Windows
 from ser_core.lab.corpora import Utterance
 from ser_core.lab.evaluation import Outcome
+from ser_core.lab.home import COUNT
 from ser_core.prediction import softmax
+from ser_core.profile import Profile
 from ser_core.recognizer import Heard
 
 PRESENT = Calibration(1.0, (0.0, 0.0, 0.0), 0.5)
@@ -35,13 +39,26 @@ def clips(
     shift: Sequence[float] = (0.0, 0.0, 0.0),
     speakers: Sequence[str] = ("s0", "s1", "s2", "s3"),
     seed: int = 0,
+    described: bool = False,
 ) -> Outcome:
-    """Clips of three classes whose logits are the true ones, times `scale`, less `shift`."""
+    """Clips of three classes whose logits are the true ones, times `scale`, less `shift`.
+
+    If `described`, each has one functional, its number.
+    """
     rng = np.random.default_rng(seed)
     true = rng.normal(0, 2, (count, 3))
     labels = (softmax(true).cumsum(axis=1) < rng.random((count, 1))).sum(axis=1)
     logits = (scale * (true - np.array(shift))).astype(np.float32)
-    heard = [Heard(3.0, np.array([[0.0, 3.0]]), row[None], np.ones(1)) for row in logits]
+    heard = [
+        Heard(
+            3.0,
+            np.array([[0.0, 3.0]]),
+            row[None],
+            np.ones(1),
+            functionals=np.array([[number]], np.float32) if described else None,
+        )
+        for number, row in enumerate(logits)
+    ]
     utterances = [
         Utterance(Path(f"{row}.wav"), ABC[label], speaker=speakers[row % len(speakers)])
         for row, label in enumerate(labels.tolist())
@@ -134,6 +151,32 @@ def test_what_helps_is_kept_and_what_it_gained_is_of_clips_not_fitted_to() -> No
     assert after["log_loss"] < before["log_loss"] - 0.1
     assert after["ece"] < before["ece"]
     assert found.kept.temperature > 1.2
+
+
+def test_clips_that_are_heard_better_at_home_give_the_bundle_that_home() -> None:
+    elsewhere = clips(60, scale=0.2, described=True)
+    found = refit(elsewhere, PRESENT, at_home=clips(60))
+    assert found.choice == HOME
+    assert [*found.figures] == [AS_IT_IS, TEMPERATURE, BIAS, HOME, HOME_AND_BIAS, "kept"]
+    assert found.figures["kept"]["uar"] == found.figures[HOME]["uar"]
+    assert found.figures[HOME]["log_loss"] < found.figures[BIAS]["log_loss"] - 0.1
+    assert found.kept.home == Profile(np.float32([29.5]), COUNT)
+    assert found.kept.bias == PRESENT.bias
+    assert 0.9 < found.kept.temperature < 1.1
+
+
+def test_at_home_biases_are_fitted_where_they_help() -> None:
+    elsewhere = clips(60, scale=0.2, described=True)
+    found = refit(elsewhere, PRESENT, at_home=clips(60, shift=(1.0, 0.0, -1.0)))
+    assert found.choice == HOME_AND_BIAS
+    assert found.kept.bias[0] > 0.2 > -0.2 > found.kept.bias[2]
+
+
+def test_a_home_that_does_not_help_leaves_the_one_that_there_was() -> None:
+    before = Calibration(1.0, PRESENT.bias, 0.5, Profile(np.float32([7]), COUNT))
+    found = refit(clips(60, described=True), before, at_home=clips(60, scale=0.2))
+    assert found.choice == AS_IT_IS
+    assert found.kept.home is before.home
 
 
 def test_what_does_not_help_is_left_as_it_is() -> None:

@@ -2,16 +2,22 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from ser_core import Recognizer
 from ser_core.bundle import Bundle
 from ser_core.cli import main
+from ser_core.lab import evaluation
 from ser_core.lab.calibrate import Calibration, Refit
-from ser_core.lab.calibrate_command import write
+from ser_core.lab.calibrate_command import hear_at_home, write
+from ser_core.lab.corpora import read
+from ser_core.lab.home import COUNT
+from ser_core.profile import Profile
 from tests.acting import act, read_rows, write_corpus, write_manifest
 from tests.sounds import encode, silence
 
@@ -82,8 +88,9 @@ def test_what_was_gained_is_shown_as_a_table(
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("24 clips (8 angry, 8 neutral, 8 sad); each of 4 speakers")
     assert lines[2].split() == ["UAR", "accuracy", "ECE", "log-loss", "certain", "right"]
-    assert [line[:22].strip() for line in lines[3:7]] == [
-        "as it is", "temperature", "temperature and bias", "what is kept",
+    assert [line[:28].strip() for line in lines[3:9]] == [
+        "as it is", "temperature", "temperature and bias", "home and temperature",
+        "home, temperature and bias", "what is kept",
     ]  # fmt: skip
     assert lines[-1] == (
         "wrote models/default-calibrated: SER_MODEL=models/default-calibrated ser serve"
@@ -180,6 +187,45 @@ def test_what_is_left_out_is_counted(
     assert json.loads(capsys.readouterr().out)["figures"]["kept"]["n"] == 46
     assert "left out 1 (label 'boredom' is not one of the model's)" in caplog.messages
     assert "left out 1 (no such file): nowhere.wav" in caplog.messages
+
+
+def test_clips_are_heard_at_home_where_the_model_knows_profiles(manifest: Path) -> None:
+    shipped = Recognizer.load()
+    heard = evaluation.hear_all(shipped, read(manifest).utterances)
+    deaf = replace(heard, heard=[replace(each, functionals=None) for each in heard.heard])
+    assert hear_at_home(shipped, deaf) is None
+    again = hear_at_home(shipped, heard)
+    assert again is not None
+    assert again.labels.tolist() == heard.labels.tolist()
+    assert not np.allclose(again.heard[0].logits, heard.heard[0].logits, atol=0.01)
+
+
+def test_a_home_is_written_and_heard_against(manifest: Path) -> None:
+    """What is calibrated once more is heard against it, and with another home away from it."""
+    shipped = Recognizer.load()
+    norm = shipped.check_profiles()
+    home = Profile(norm.mean + norm.spread, COUNT)
+    row = {
+        "accuracy": 0.5, "uar": 0.5, "ece": 0.1, "log_loss": 1.0, "coverage": 0.0,
+        "accuracy_when_certain": None,
+    }  # fmt: skip
+    for speakers, whose in ((1, "It describes a voice: personal data."), (2, "of them in common")):
+        made = {
+            "data": "x.csv", "n": 20, "speakers": speakers, "choice": "home and temperature",
+            "protocol": "p", "before": row, "after": row,
+        }  # fmt: skip
+        kept = Calibration(1.25, (0.0,) * 7, 0.5, home)
+        shutil.rmtree("mine", ignore_errors=True)
+        write(shipped.bundle, Refit(kept, "home and temperature", {}, "p"), Path("mine"), made)
+        assert whose in Bundle.load("mine").card
+    mine = Recognizer.load("mine")
+    clip = (act("b4", "sad"), 16_000)
+    expected = shipped.hear(clip, profile=home)
+    np.testing.assert_array_equal(mine.hear(clip).logits, expected.logits)
+    np.testing.assert_array_equal(mine.away().hear(clip).logits, shipped.hear(clip).logits)
+    assert main(["calibrate", "mine", "--data", str(manifest), "--in-place"]) == 0
+    again = Bundle.load("mine").home()
+    assert again is not None
 
 
 def test_a_calibration_can_be_told_from_none_and_taken_back(manifest: Path) -> None:
