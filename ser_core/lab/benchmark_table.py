@@ -86,18 +86,20 @@ def markdown(rows: Sequence[Row]) -> str:
 
 
 def summary(rows: Sequence[Row], protocols: Sequence[str]) -> str:
-    """UAR and accuracy by preset under these protocols, without references, and what each takes."""
+    """UAR and accuracy by preset under these protocols, without references.
+
+    What each takes is of the last protocol that it was judged under.
+    """
     by_preset: dict[str, dict[str, Line]] = defaultdict(dict)
     for line in lines(rows):
         if line.one.protocol in protocols and not line.one.references:
             by_preset[line.one.preset][line.one.protocol] = line
     table = [["UAR / accuracy", *protocols, "parameters", "MB", "ms for 3 s"]]
     for preset, found in by_preset.items():
-        one = [*found.values()][-1].one
+        last = [*found.values()][-1]
         table.append([
             f"`{preset}`", *(_both(found.get(name)) for name in protocols),
-            f"{one.parameters:,}", f"{one.bytes / 1e6:.2f}",
-            f"{min(_least(line) for line in found.values()):.1f}",
+            f"{last.one.parameters:,}", f"{last.one.bytes / 1e6:.2f}", f"{_least(last):.1f}",
         ])  # fmt: skip
     return _table(table) + "\n"
 
