@@ -134,10 +134,11 @@ def write(bundle: Bundle, found: Refit, out: Path, calibration: dict[str, Any]) 
         info["name"] = bundle.name
     if not any(kept.bias):
         del info["bias"]
-    if kept.home is not None:
+    if kept.home is not None and found.choice in AT_HOME:
         # Enough digits for the float32 values that there are.
         mean = [float(f"{value:.9g}") for value in kept.home.mean]
-        info["home"] = {"mean": mean, "count": kept.home.count}
+        told = {"speakers": calibration["speakers"], "count": kept.home.count}
+        info["home"] = {**told, "mean": mean}
     folder = out if in_place else out.with_name(f".{out.name}.partial")
     try:
         if not in_place:

@@ -56,7 +56,7 @@ def model_card(bundle: Bundle) -> str:
             else "how that came about is said below."
         ),
         *([_calibration(info["calibration"])] if "calibration" in info else []),
-        *([_home(info["calibration"])] if "home" in info else []),
+        *([_home(info["home"])] if "home" in info else []),
         _limits(info),
     ]
     return "\n\n".join(parts)
@@ -104,9 +104,9 @@ def _calibration(made: dict[str, Any]) -> str:
 
 
 def _home(made: dict[str, Any]) -> str:
-    """That a bundle hears relative to the clips that it was calibrated with."""
+    """That a bundle hears relative to clips that it was calibrated with."""
     whose = (
-        f"what clips of {made['speakers']} speakers have: of them in common, microphone and room"
+        f"what clips of {made['speakers']} speakers have in common, such as microphone and room"
         if made["speakers"] > 1
         else "what clips of one voice, or of voices without names, have. It describes a voice: "
         "personal data"
