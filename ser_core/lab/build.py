@@ -183,6 +183,7 @@ def fit_spectral(
         work,
         seed=order.seed,
         begin=begin,
+        init=details.get("init"),
         teachers=[teacher for teacher, _ in teachers],
         **how,
     )

@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from ser_core.bundle import Bundle
+from ser_core.bundle import Bundle, sha256
 from ser_core.lab.export import load_keras
 from ser_core.lab.networks import NETWORK
 from ser_core.lab.presets import Preset, Schedule
@@ -14,6 +14,7 @@ from ser_core.lab.presets import Preset, Schedule
 EPOCHS, CLIPS = 10, 2048
 """What a network that knows speech already needs: a twentieth of what a new one does."""
 LEARNING_RATE = 3e-4
+KERAS = "model.keras"
 EMBEDDER = "embedder"
 """The name that the network's copy without its last layer has in a bundle that knows profiles."""
 
@@ -57,15 +58,21 @@ def lineage(bundle: Bundle) -> dict[str, Any]:
     corpora = dict(bundle.info.get("corpora", {}))
     for name, count in bundle.info.get("init", {}).get("corpora", {}).items():
         corpora[name] = corpora.get(name, 0) + count
-    return {"name": bundle.name, "version": bundle.version, "corpora": corpora}
+    return {
+        "name": bundle.name,
+        "version": bundle.version,
+        "corpora": corpora,
+        # A training that is resumed must have begun with the very same weights.
+        KERAS: sha256(bundle.path / KERAS),
+    }
 
 
 def _load(bundle: Bundle) -> keras.Model:
     try:
-        return load_keras(bundle.path / "model.keras")
+        return load_keras(bundle.path / KERAS)
     except (OSError, ValueError, TypeError) as e:
         first = str(e).splitlines()[0] if str(e) else type(e).__name__
-        raise TransferError(f"{bundle.path} has no model.keras that can be loaded: {first}") from e
+        raise TransferError(f"{bundle.path} has no {KERAS} that can be loaded: {first}") from e
 
 
 def _networks(model: Any) -> Iterator[Any]:
