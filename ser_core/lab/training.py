@@ -304,6 +304,20 @@ def _check_classes(utterances: Sequence[Utterance], emotions: Sequence[str], pur
         )
 
 
+def check_heard(train: Labelled, emotions: Sequence[str], needed: Sequence[str] = ()) -> None:
+    """Warn of emotions that no recording teaches.
+
+    Raises:
+        TrainingError: one of them is `needed`.
+    """
+    heard = np.unique(train.labels)
+    unheard = [emotion for index, emotion in enumerate(emotions) if index not in heard]
+    if missing := [emotion for emotion in unheard if emotion in needed]:
+        raise TrainingError(f"no recording that can be trained on is {' or '.join(missing)}")
+    if unheard:
+        logger.warning("no utterance to train on is %s", " or ".join(unheard))
+
+
 def optimizer(schedule: Schedule) -> keras.optimizers.Optimizer:
     """AdamW, its learning rate rising and then falling along a cosine."""
     total = schedule.epochs * schedule.steps

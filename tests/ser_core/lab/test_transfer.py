@@ -19,7 +19,13 @@ from ser_core.lab.networks import NETWORK
 from ser_core.lab.presets import Preset
 from ser_core.lab.splits import Split
 from ser_core.lab.training import TrainingError, fit
-from ser_core.lab.transfer import TransferError, begin_with, gentle, lineage
+from ser_core.lab.transfer import (
+    TransferError,
+    begin_with,
+    begin_with_bundle,
+    gentle,
+    lineage,
+)
 from tests.ser_core.conftest import Trained
 from tests.ser_core.lab.test_presets import SMALL
 from tests.ser_core.lab.test_training import TINY, TRAIN, VALID
@@ -152,7 +158,7 @@ def test_speakers_that_the_bundle_heard_are_warned_of_and_stay_heard(
         utterances("mine", "m1"), utterances("ravdess", "01"), utterances("mine", "m2", "")
     )
     with caplog.at_level(logging.WARNING):
-        begin, details = build.begin_with_bundle(str(parent.path), TINY, split)
+        begin, details = begin_with_bundle(str(parent.path), TINY, split)
     assert "Warning: parent was trained on 1 of the speakers" in caplog.text
     assert "(ravdess/01)" in caplog.text
     assert details["speakers"] == ["cremad/1001", "mine/m1", "ravdess/01"]
@@ -164,7 +170,7 @@ def test_speakers_that_the_bundle_heard_are_warned_of_and_stay_heard(
     begin(model)
     assert all(same(weights(model), inside(parent)))
     with pytest.raises(BundleError, match="no bundle"):
-        build.begin_with_bundle("unheard-of", TINY, split)
+        begin_with_bundle("unheard-of", TINY, split)
 
 
 def test_what_is_resumed_is_known_by_the_bundle_it_began_with(
