@@ -110,8 +110,7 @@ def part_of(
     speakers = {*(info.get("speakers", ()) if part == "train" else judged.get(part, ()))}
     found = [u for u in utterances if u.speaker and speaker_key(u) in speakers]
     if found:
-        count = len(_speakers(found))
-        logger.info("No row names a split: %s are %d speakers that the model lists.", part, count)
+        logger.info("No row names a split: the model's own list of %s speakers is taken.", part)
     return found
 
 
