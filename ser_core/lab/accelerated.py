@@ -6,7 +6,7 @@ of a finished training, from which `ser train --resume` goes on, on any backend.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
@@ -70,10 +70,11 @@ def fit(
     resume: bool = False,
     progress: bool = True,
     begin: Callable[[keras.Model], None] | None = None,
+    init: Mapping[str, Any] | None = None,
     teachers: Sequence[keras.Model] = (),
 ) -> tuple[keras.Model, list[dict[str, float]]]:
     """As `training.fit`, but that `resume` only spares what was finished: this takes minutes."""
-    checkpoints = Checkpoints(folder, settings_of(preset, train, valid, seed))
+    checkpoints = Checkpoints(folder, settings_of(preset, train, valid, seed, init))
     keras.utils.set_random_seed(seed)
     model = preset.build()
     earlier = checkpoints.load() if resume else None

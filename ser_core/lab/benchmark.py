@@ -21,7 +21,7 @@ from ser_core.lab.acquaintance import heard_before
 from ser_core.lab.benchmark_results import Results, Row, held
 from ser_core.lab.build import NetworksFitted, Order, train_on
 from ser_core.lab.calibration import expected_calibration_error
-from ser_core.lab.checkpoint import CheckpointError
+from ser_core.lab.checkpoint import CheckpointError, begun
 from ser_core.lab.classics import Classic
 from ser_core.lab.corpora import Utterance
 from ser_core.lab.evaluation import Outcome, figures, hear_all
@@ -177,7 +177,7 @@ def _trained(training: Training, progress: bool) -> float | None:
         preset, init = training.preset, ""
         if training.first is not None:
             preset, init = _going_on(training, training.first, progress)
-        resume = any((bundle / "work").rglob("epoch-*"))
+        resume = begun(bundle / "work")
         order = Order(
             data=training.folder,
             preset=preset,

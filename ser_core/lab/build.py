@@ -3,9 +3,8 @@
 import logging
 import shutil
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +12,22 @@ import keras
 import numpy as np
 
 from ser_core.bundle import CARD, INFO, Bundle, write_info
-from ser_core.lab import classic_training, export, plots, training, transfer
+from ser_core.lab import classic_training, export, plots, training
 from ser_core.lab.acquaintance import acquaintance, heard_before
 from ser_core.lab.calibration import choose_threshold, expected_calibration_error, fit_temperature
 from ser_core.lab.card import model_card
 from ser_core.lab.classics import Classic
-from ser_core.lab.corpora import Utterance, read
+from ser_core.lab.corpora import Utterance
 from ser_core.lab.dataset import voiced
 from ser_core.lab.describe import describe
-from ser_core.lab.evaluation import Outcome, hear_all, log_skipped, scores, speaker_key
+from ser_core.lab.evaluation import Outcome, hear_all, scores, speaker_key
 from ser_core.lab.hardening import harden_once
+from ser_core.lab.parts import judged_by, split_of, usable
 from ser_core.lab.presets import FUNCTIONALS, Preset
 from ser_core.lab.relative import fit_relative
 from ser_core.lab.search import grid_of, search
-from ser_core.lab.splits import Split, SplitError, by_speaker, from_manifest
+from ser_core.lab.splits import Split
+from ser_core.lab.transfer import begin_with_bundle
 from ser_core.profile import Norm
 from ser_core.recognizer import Recognizer
 
@@ -67,31 +68,11 @@ class Order:
     """Name of a grid of `ser_core.lab.search`; the best of it is kept."""
     corpora: tuple[str, ...] = ()
     """Those of `data` to use; all unless named."""
+    needed: tuple[str, ...] = ()
+    """Emotions that there must be recordings of to train on: those that were asked for."""
     init: str = ""
     """A bundle whose network the new one begins with: its name or folder."""
     command: str = ""
-
-
-def split_of(data: Path, corpora: Collection[str] = ()) -> Split:
-    """Train, validation and test speakers: the manifest's, or made by speaker.
-
-    Of these `corpora` alone, if any are named.
-
-    Raises:
-        CorpusError: nothing can be read there.
-        SplitError: there are too few speakers, or none of such a corpus.
-    """
-    reading = read(data)
-    log_skipped(reading)
-    present = {utterance.corpus for utterance in reading.utterances}
-    if missing := sorted(set(corpora) - present):
-        raise SplitError(
-            f"no corpus {', '.join(missing)} here; there are {', '.join(sorted(present))}"
-        )
-    utterances = [u for u in reading.utterances if not corpora or u.corpus in corpora]
-    if any(utterance.split for utterance in utterances):
-        return from_manifest(utterances)
-    return by_speaker(utterances)
 
 
 def train(order: Order, progress: bool = True) -> dict[str, Any]:
@@ -100,7 +81,19 @@ def train(order: Order, progress: bool = True) -> dict[str, Any]:
     Raises:
         CorpusError, SplitError: nothing can be read there, or it cannot be split.
     """
-    return train_on(split_of(order.data, order.corpora), order, progress)
+    split = split_of(
+        order.data,
+        order.preset.emotions,
+        corpora=order.corpora,
+        seed=order.seed,
+        needed=order.needed,
+    )
+    if not split.test:
+        logger.warning(
+            "No row is to test on: figures will be those of the validation recordings, which help "
+            "to choose the model."
+        )
+    return train_on(split, order, progress)
 
 
 def train_on(split: Split, order: Order, progress: bool = True) -> dict[str, Any]:
@@ -125,6 +118,13 @@ def train_on(split: Split, order: Order, progress: bool = True) -> dict[str, Any
     except OSError as e:
         raise training.TrainingError(f"{work} cannot be made: {e.strerror}") from e
     preset = order.preset
+    # That nothing can be judged must not show only when the model is made.
+    test = usable(split.test, preset.emotions, preset.sampling_rate)
+    if split.test and not test:
+        raise training.TrainingError(
+            f"none of the {len(split.test)} recordings to test on can be used"
+        )
+    split = replace(split, test=test)
     if isinstance(preset, Preset):
         fitted = fit_spectral(split, order, preset, work, progress)
     else:
@@ -166,9 +166,7 @@ def fit_spectral(
     if not order.resume:
         hardened.unlink(missing_ok=True)
     begin, details = begin_with_bundle(order.init, preset, split) if order.init else (None, {})
-    heard = np.unique(train_set.labels)
-    if unheard := [e for index, e in enumerate(preset.emotions) if index not in heard]:
-        logger.warning("no utterance to train on is %s", " or ".join(unheard))
+    training.check_heard(train_set, preset.emotions, order.needed)
     how: dict[str, Any] = {"resume": order.resume, "progress": progress}
     # The steps of one program on an accelerator; on a CPU, which need not wait, one by one.
     fit = _accelerated() if keras.backend.backend() == "jax" else training.fit
@@ -183,6 +181,7 @@ def fit_spectral(
         work,
         seed=order.seed,
         begin=begin,
+        init=details.get("init"),
         teachers=[teacher for teacher, _ in teachers],
         **how,
     )
@@ -210,32 +209,6 @@ def _accelerated() -> Any:
     return accelerated.fit
 
 
-def begin_with_bundle(
-    name: str, preset: Preset, split: Split
-) -> tuple[Callable[[Any], None], dict[str, Any]]:
-    """What gives a new network the bundle's weights, and what is to be said of that.
-
-    Raises:
-        BundleError: there is no such bundle.
-        TransferError: its network is another one.
-    """
-    bundle = Bundle.load(name)
-    begin = partial(transfer.begin_with, bundle=bundle, preset=preset)
-    begin(preset.build())  # what is wrong shows before any time is spent
-    heard = set(bundle.info.get("speakers", []))
-    judged = {speaker_key(u) for u in (*split.valid, *split.test) if u.speaker}
-    if flattered := judged & heard:
-        logger.warning(
-            "Warning: %s was trained on %d of the speakers that this one is judged by (%s); the "
-            "figures flatter it.",
-            bundle.name,
-            len(flattered),
-            ", ".join(sorted(flattered)[:5]),
-        )
-    own = {speaker_key(u) for u in split.train if u.speaker}
-    return begin, {"init": transfer.lineage(bundle), "speakers": sorted(own | heard)}
-
-
 def fit_classic(
     split: Split, order: Order, classic: Classic, work: Path, progress: bool = True
 ) -> Fitted:
@@ -246,6 +219,7 @@ def fit_classic(
         )
     grid = grid_of(classic, order.search) if order.search else None
     clips = classic_training.prepare(classic, split.train, split.valid, order.seed)
+    training.check_heard(clips.train, classic.emotions, order.needed)
     readable = Split(clips.train.utterances, clips.valid.utterances, split.test)
     details: dict[str, Any] = {}
     if classic.augmentation:
@@ -314,6 +288,7 @@ def write_bundle(order: Order, fitted: Fitted) -> dict[str, Any]:
         "parameters": whole.count_params(),
         "corpora": dict(sorted(Counter(u.corpus for u in split.train).items())),
         "speakers": sorted({speaker_key(u) for u in split.train if u.speaker}),
+        "judged_by": judged_by(split),
         "seed": order.seed,
         "command": order.command,
         **fitted.details,

@@ -1,9 +1,10 @@
 """What a training leaves on disk after every epoch, so that it can be stopped and go on."""
 
+import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,35 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from ser_core.lab.corpora import Utterance
+
 logger = logging.getLogger(__name__)
 
 MODEL, AVERAGE, HISTORY = "model.keras", "average.npz", "history.json"
+
+
+def begun(folder: Path) -> bool:
+    """Whether a training there, or one of its teachers, has finished epochs to go on from."""
+    return any(folder.rglob("epoch-*"))
+
+
+def fingerprint(*parts: Sequence[Utterance]) -> dict[str, str]:
+    """What tells the utterances of a training from others: a digest of all they can differ in.
+
+    A file is known by its name alone: the folder may have been moved.
+    """
+    utterances = [(number, u) for number, part in enumerate(parts) for u in part]
+    told = {
+        "recordings": [(number, u.path.name) for number, u in utterances],
+        "labels": [u.emotion for _, u in utterances],
+        "speakers": [u.speaker for _, u in utterances],
+        "sexes": [u.sex for _, u in utterances],
+        "corpora": [u.corpus for _, u in utterances],
+    }
+    return {
+        name: hashlib.sha256(json.dumps(values).encode()).hexdigest()[:16]
+        for name, values in told.items()
+    }
 
 
 class CheckpointError(ValueError):
@@ -85,7 +112,7 @@ class Checkpoints:
         """The compiled model and the progress of the last epoch; None where none was finished.
 
         Raises:
-            CheckpointError: it is of a training with other settings.
+            CheckpointError: it is of a training with other settings or data.
         """
         last = self.last
         if last is None:
@@ -96,8 +123,8 @@ class Checkpoints:
         differing = sorted(n for n in names if earlier.get(n) != self.settings.get(n))
         if differing:
             raise CheckpointError(
-                f"{self.folder} holds a training with another {', '.join(differing)}: give the "
-                f"same, or train anew without --resume"
+                f"{self.folder} holds a training that differs in {', '.join(differing)}: give "
+                f"the same, or train anew without --resume"
             )
         with np.load(last / AVERAGE) as saved:
             average = [saved[f"w{index}"] for index in range(len(saved.files) - 1)]

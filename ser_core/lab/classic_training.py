@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from ser_core.lab import augmentations
-from ser_core.lab.checkpoint import Checkpoints, Progress
+from ser_core.lab.checkpoint import Checkpoints, Progress, fingerprint
 from ser_core.lab.classics import SEXES, Classic, Values
 from ser_core.lab.corpora import Utterance
 from ser_core.lab.dataset import FeatureSet, Front, features_of
@@ -93,7 +93,7 @@ def fit(
 
     Raises:
         TrainingError: the loss is not finite.
-        CheckpointError: the checkpoint is of a training with other settings.
+        CheckpointError: the checkpoint is of a training with other settings or data.
     """
     mean, scale = _scaler(classic, clips.values)
     values, held_out = (clips.values - mean) / scale, (clips.held_out - mean) / scale
@@ -102,7 +102,12 @@ def fit(
         if classic.mlp is not None:
             network, history = _fit_mlp(classic, scaled, seed, tell)
         else:
-            settings = {**asdict(classic), "seed": seed, "number of clips": len(clips.targets)}
+            settings = {
+                **asdict(classic),
+                "seed": seed,
+                "number of clips": len(clips.targets),
+                **fingerprint(clips.train.utterances, clips.valid.utterances),
+            }
             checkpoints = Checkpoints(folder, settings)
             network, history = _fit_keras(
                 classic, scaled, checkpoints, seed, resume=resume, tell=tell

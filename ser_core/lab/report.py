@@ -51,7 +51,7 @@ def write_report(
 ) -> Path:
     """Write the page into `folder`; `data` says what was judged and how.
 
-    `flattered` is the number of speakers that the model was trained on.
+    `flattered` is the number of speakers that the model was trained on, or chosen by.
 
     Raises:
         OSError: the folder cannot be written.
@@ -89,8 +89,8 @@ def _parts(
     if flattered:
         yield html.section(
             "These figures flatter the model",
-            f"It was trained on {flattered} of these {speakers} speakers. What it knows of their "
-            "voices does not help it with anybody else's.",
+            f"It was trained on, or chosen by, {flattered} of these {speakers} speakers. What it "
+            "knows of their voices does not help it with anybody else's.",
         )
     yield html.section("What it takes for what", *_confusions(outcome.emotions, overall))
     yield html.section("Emotion by emotion", *_recalls(overall))

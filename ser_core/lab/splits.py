@@ -100,15 +100,15 @@ def by_speaker(
     if anonymous:
         raise SplitError(
             f"{anonymous} of {len(utterances)} utterances name no speaker: fill the column "
-            f"speaker, or the column split, or split at random."
+            f"speaker, or the column split."
         )
     sexes = {_speaker(u): u.sex for u in utterances}
     needed = sum(fraction > 0 for fraction in fractions)
     if len(sexes) < needed:
         raise SplitError(
             f"A split by speaker into {needed} parts needs at least {needed} speakers, here "
-            f"{'is' if len(sexes) == 1 else 'are'} {len(sexes)}: add speakers, name the parts in "
-            f"the column split, or split at random."
+            f"{'is' if len(sexes) == 1 else 'are'} {len(sexes)}: add speakers, or name the parts "
+            f"in the column split."
         )
     rng = np.random.default_rng(seed)
     names = sorted(sexes)

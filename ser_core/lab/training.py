@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from ser_core.emotions import to_label_set
-from ser_core.lab.checkpoint import Checkpoints, Progress
+from ser_core.lab.checkpoint import Checkpoints, Progress, fingerprint
 from ser_core.lab.corpora import Utterance
 from ser_core.lab.dataset import FeatureSet, Front, features_of
 from ser_core.lab.pooling import QUIETEST_PEAK
@@ -110,21 +110,22 @@ def fit(
     resume: bool = False,
     progress: bool = True,
     begin: Callable[[keras.Model], None] | None = None,
+    init: Mapping[str, Any] | None = None,
     teachers: Sequence[keras.Model] = (),
 ) -> tuple[keras.Model, list[dict[str, float]]]:
     """Fit `preset`; the weights of the last epoch that is `as_good` by mean UAR over the
     validation corpora.
 
     Every epoch leaves a checkpoint in `folder`, from which `resume` goes on. `begin` may give the
-    new model other weights to begin with. With `teachers` it learns what these say on average, in
-    place of the labels.
+    new model other weights to begin with, those of the bundle that `init` tells of. With `teachers`
+    it learns what these say on average, in place of the labels.
     Returns the model (log-mel and mask -> logits) and the figures of every epoch.
 
     Raises:
         TrainingError: the loss is not finite.
-        CheckpointError: the checkpoint is of a training with other settings.
+        CheckpointError: the checkpoint is of a training with other settings or data.
     """
-    checkpoints = Checkpoints(folder, settings_of(preset, train, valid, seed))
+    checkpoints = Checkpoints(folder, settings_of(preset, train, valid, seed, init))
     earlier = checkpoints.load() if resume else None
     keras.utils.set_random_seed(seed)
     probabilities = balanced_probabilities(
@@ -181,10 +182,21 @@ class Taught(keras.losses.Loss):  # type: ignore[misc]
         return SOFTNESS * softened
 
 
-def settings_of(preset: Preset, train: Labelled, valid: Labelled, seed: int) -> dict[str, Any]:
+def settings_of(
+    preset: Preset,
+    train: Labelled,
+    valid: Labelled,
+    seed: int,
+    init: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
     """What a training must have in common with the one that it resumes."""
-    utterances = [len(train.labels), len(valid.labels)]
-    return {**asdict(preset), "seed": seed, "number of utterances": utterances}
+    return {
+        **asdict(preset),
+        "seed": seed,
+        "number of utterances": [len(train.labels), len(valid.labels)],
+        "bundle to begin with": init,
+        **fingerprint(train.utterances, valid.utterances),
+    }
 
 
 def logits(model: keras.Model, preset: Preset, data: Labelled) -> NDArray[np.float32]:
@@ -290,6 +302,20 @@ def _check_classes(utterances: Sequence[Utterance], emotions: Sequence[str], pur
             f"{purpose} needs utterances of at least two of {', '.join(emotions)}; "
             f"here is {'only ' + present[0] if present else 'none'}"
         )
+
+
+def check_heard(train: Labelled, emotions: Sequence[str], needed: Sequence[str] = ()) -> None:
+    """Warn of emotions that no recording teaches.
+
+    Raises:
+        TrainingError: one of them is `needed`.
+    """
+    heard = np.unique(train.labels)
+    unheard = [emotion for index, emotion in enumerate(emotions) if index not in heard]
+    if missing := [emotion for emotion in unheard if emotion in needed]:
+        raise TrainingError(f"no recording that can be trained on is {' or '.join(missing)}")
+    if unheard:
+        logger.warning("no utterance to train on is %s", " or ".join(unheard))
 
 
 def optimizer(schedule: Schedule) -> keras.optimizers.Optimizer:

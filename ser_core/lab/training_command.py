@@ -3,15 +3,17 @@
 import argparse
 import logging
 import sys
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ser_core.bundle import Bundle
+from ser_core.bundle import INFO, Bundle
 from ser_core.emotions import normalise_label
 from ser_core.lab.arguments import DATA_HELP, fraction, names, positive
 from ser_core.lab.augmentations import AUGMENTATIONS, AugmentationError, parse_list
 from ser_core.lab.build import NetworksFitted, Order, train
-from ser_core.lab.checkpoint import CheckpointError
+from ser_core.lab.checkpoint import CheckpointError, begun
 from ser_core.lab.classics import CLASSICS, Classic
 from ser_core.lab.corpora import CorpusError
 from ser_core.lab.export import ExportError
@@ -25,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 
 class UsageError(ValueError):
-    """Options that do not go together; the message says what does."""
+    """Options that do not go together, or with what is there; the message says what does."""
 
 
 EXPECTED = (
@@ -97,14 +99,28 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         metavar="GRID",
         help=f"try a grid of hyperparameters, quick or full ({', '.join(GRIDS)})",
     )
-    command.add_argument("--seed", type=int, default=0)
+    command.add_argument(
+        "--seed", type=int, default=0, help="of the division by speaker, and of all else drawn"
+    )
     command.add_argument("--resume", action="store_true", help="go on where a training was stopped")
+    command.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace the bundle that is there",
+    )
 
 
 def main(options: argparse.Namespace) -> int:
     """Train, write the bundle and say how well it hears."""
     chosen = chosen_preset(options)
     out = options.out or Path("models") / chosen.name
+    work = out / "work"
+    goes_on = options.resume and begun(work)
+    if (out / INFO).exists() and not (goes_on or options.overwrite):
+        raise UsageError(
+            f"{out} holds a bundle already: name another folder with --out, or replace it with "
+            f"--overwrite"
+        )
     order = Order(
         data=options.data,
         preset=chosen,
@@ -116,22 +132,34 @@ def main(options: argparse.Namespace) -> int:
         resume=options.resume,
         search=options.search,
         corpora=options.corpora,
+        needed=chosen.emotions if options.emotions else (),
         init=options.init,
         command=options.command,
     )
     try:
         info = train(order, progress=sys.stderr.isatty())
     except KeyboardInterrupt:
-        logger.warning("Finished epochs are kept: the same command with --resume goes on.")
+        if keeps_epochs(options, chosen) and begun(work):
+            logger.warning("Finished epochs are kept: the same command with --resume goes on.")
         raise
     except NetworksFitted as e:
         print(e)
         return 0
     if options.search:
         print_trials(info["search"])
-    figures = info["metrics"].get("test", info["metrics"]["valid"])
-    print(f"wrote {out}: UAR {figures['uar']:.3f} on {figures['n']} clips ({figures['protocol']})")
+    figures, clips = info["metrics"].get("test"), "clips"
+    if figures is None:
+        figures = info["metrics"]["valid"]
+        clips = "validation clips, which helped to choose the model"
+    print(
+        f"wrote {out}: UAR {figures['uar']:.3f} on {figures['n']} {clips} ({figures['protocol']})"
+    )
     return 0
+
+
+def keeps_epochs(options: argparse.Namespace, chosen: Preset | Classic) -> bool:
+    """Whether a training that is stopped can go on: a search and scikit-learn's cannot."""
+    return not options.search and (isinstance(chosen, Preset) or chosen.mlp is None)
 
 
 def _preset_of(bundle: str) -> str:
@@ -144,6 +172,19 @@ def _preset_of(bundle: str) -> str:
     return named if named in PRESETS else DEFAULT.name
 
 
+def _different(emotions: Sequence[str]) -> tuple[str, ...]:
+    """The project's names of these emotions.
+
+    Raises:
+        UsageError: two of them are the same.
+    """
+    names = tuple(map(normalise_label, emotions))
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        said = [e for e, name in zip(emotions, names, strict=True) if name == twice[0]]
+        raise UsageError(f"--emotions names {twice[0]} more than once: {', '.join(said)}")
+    return names
+
+
 def chosen_preset(options: argparse.Namespace) -> Preset | Classic:
     """The preset that the options name, changed as they say.
 
@@ -154,7 +195,7 @@ def chosen_preset(options: argparse.Namespace) -> Preset | Classic:
     if options.emotions:
         if len(options.emotions) < 2:
             raise UsageError("--emotions needs two or more to tell apart")
-        chosen = replace(chosen, emotions=tuple(map(normalise_label, options.emotions)))
+        chosen = replace(chosen, emotions=_different(options.emotions))
     given = {name: getattr(options, name) for name in GIVEN if getattr(options, name)}
     if isinstance(chosen, Preset):
         if options.augment or options.search:

@@ -1,19 +1,26 @@
 """A network that begins with what a bundle has learnt, on data of one's own."""
 
-from collections.abc import Iterator, Sequence
+import logging
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import keras
 
-from ser_core.bundle import Bundle
+from ser_core.bundle import Bundle, sha256
+from ser_core.lab.evaluation import speaker_key
 from ser_core.lab.export import load_keras
 from ser_core.lab.networks import NETWORK
 from ser_core.lab.presets import Preset, Schedule
+from ser_core.lab.splits import Split
+
+logger = logging.getLogger(__name__)
 
 EPOCHS, CLIPS = 10, 2048
 """What a network that knows speech already needs: a twentieth of what a new one does."""
 LEARNING_RATE = 3e-4
+KERAS = "model.keras"
 EMBEDDER = "embedder"
 """The name that the network's copy without its last layer has in a bundle that knows profiles."""
 
@@ -52,20 +59,52 @@ def begin_with(model: keras.Model, bundle: Bundle, preset: Preset) -> None:
         layer.set_weights(other.get_weights())
 
 
+def begin_with_bundle(
+    name: str, preset: Preset, split: Split
+) -> tuple[Callable[[Any], None], dict[str, Any]]:
+    """What gives a new network the bundle's weights, and what is to be said of that.
+
+    Raises:
+        BundleError: there is no such bundle.
+        TransferError: its network is another one.
+    """
+    bundle = Bundle.load(name)
+    begin = partial(begin_with, bundle=bundle, preset=preset)
+    begin(preset.build())  # what is wrong shows before any time is spent
+    heard = set(bundle.info.get("speakers", []))
+    judged = {speaker_key(u) for u in (*split.valid, *split.test) if u.speaker}
+    if flattered := judged & heard:
+        logger.warning(
+            "Warning: %s was trained on %d of the speakers that this one is judged by (%s); the "
+            "figures flatter it.",
+            bundle.name,
+            len(flattered),
+            ", ".join(sorted(flattered)[:5]),
+        )
+    own = {speaker_key(u) for u in split.train if u.speaker}
+    return begin, {"init": lineage(bundle), "speakers": sorted(own | heard)}
+
+
 def lineage(bundle: Bundle) -> dict[str, Any]:
     """What a model that begins with `bundle` has to say of it: its data's terms go on."""
     corpora = dict(bundle.info.get("corpora", {}))
     for name, count in bundle.info.get("init", {}).get("corpora", {}).items():
         corpora[name] = corpora.get(name, 0) + count
-    return {"name": bundle.name, "version": bundle.version, "corpora": corpora}
+    return {
+        "name": bundle.name,
+        "version": bundle.version,
+        "corpora": corpora,
+        # A training that is resumed must have begun with the very same weights.
+        KERAS: sha256(bundle.path / KERAS),
+    }
 
 
 def _load(bundle: Bundle) -> keras.Model:
     try:
-        return load_keras(bundle.path / "model.keras")
+        return load_keras(bundle.path / KERAS)
     except (OSError, ValueError, TypeError) as e:
         first = str(e).splitlines()[0] if str(e) else type(e).__name__
-        raise TransferError(f"{bundle.path} has no model.keras that can be loaded: {first}") from e
+        raise TransferError(f"{bundle.path} has no {KERAS} that can be loaded: {first}") from e
 
 
 def _networks(model: Any) -> Iterator[Any]:

@@ -12,12 +12,11 @@ from ser_core import Recognizer
 from ser_core.bundle import Bundle, sha256
 from ser_core.cli import main
 from ser_core.lab import build, plots, training
-from ser_core.lab.build import Fitted, plot_curves, split_of
+from ser_core.lab.build import Fitted, plot_curves
 from ser_core.lab.corpora import Utterance, read
 from ser_core.lab.evaluation import hear_all, scores
 from ser_core.lab.presets import PRESETS, preset
-from ser_core.lab.splits import Split, SplitError
-from tests.acting import SPEAKERS, read_rows, write_manifest
+from ser_core.lab.splits import Split
 from tests.ser_core.conftest import Trained
 from tests.ser_core.lab.test_evaluation import outcome
 from tests.ser_core.lab.test_presets import SMALL
@@ -41,6 +40,7 @@ def test_bundle_json_says_what_was_made_of_what(trained: Trained) -> None:
     assert (info["sampling_rate"], info["window"], info["hop"]) == (16_000, 3.0, 1.5)
     assert info["corpora"] == {"a": 18, "b": 12}
     assert info["speakers"] == ["a/a1", "a/a2", "a/a3", "b/b1", "b/b2"]
+    assert info["judged_by"] == {"valid": ["a/a4", "b/b3"], "test": ["b/b4"]}
     assert info["command"] == "ser " + " ".join(trained.command)
     assert info["serve"] in ("model.tflite", "model.int8.tflite")
     assert info["agreement_with_keras"]["model.tflite"] < 1e-4
@@ -107,35 +107,6 @@ def test_curves_say_what_was_held_out_and_where_the_last_epochs_begin(
     assert content.startswith(PNG)
     width, height = np.frombuffer(content[16:24], ">u4")
     assert (width, height) == (1200, 480)
-
-
-def test_the_split_of_the_manifest_is_kept(trained: Trained) -> None:
-    split = split_of(trained.manifest)
-    for name, part in (("train", split.train), ("valid", split.valid), ("test", split.test)):
-        speakers = {speaker for speaker, home in SPEAKERS.items() if home == name}
-        assert {utterance.speaker for utterance in part} == speakers
-
-
-def test_without_a_split_no_speaker_is_on_two_sides(trained: Trained) -> None:
-    rows = [row | {"split": ""} for row in read_rows(trained.manifest)]
-    split = split_of(write_manifest(trained.manifest.parent / "unsplit.csv", rows))
-    sides = [{u.speaker for u in part} for part in (split.train, split.valid, split.test)]
-    assert all(sides)
-    assert sorted(speaker for side in sides for speaker in side) == [*SPEAKERS]
-
-
-def test_one_speaker_cannot_be_split(trained: Trained) -> None:
-    rows = [row | {"split": "", "speaker": "a1"} for row in read_rows(trained.manifest)]
-    manifest = write_manifest(trained.manifest.parent / "one.csv", rows)
-    with pytest.raises(SplitError, match="needs at least 3 speakers"):
-        split_of(manifest)
-
-
-def test_only_the_corpora_that_are_named_are_used(trained: Trained) -> None:
-    split = split_of(trained.manifest, ("b",))
-    assert {u.corpus for part in (split.train, split.valid, split.test) for u in part} == {"b"}
-    with pytest.raises(SplitError, match="no corpus nowhere here; there are a, b"):
-        split_of(trained.manifest, ("b", "nowhere"))
 
 
 def test_networks_fitted_on_an_accelerator_wait_for_tensorflow(

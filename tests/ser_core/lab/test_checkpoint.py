@@ -116,7 +116,7 @@ def test_another_training_is_not_gone_on_with(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError) as error:
         other.load()
     assert str(error.value) == (
-        f"{tmp_path} holds a training with another epochs, options: give the same, "
+        f"{tmp_path} holds a training that differs in epochs, options: give the same, "
         "or train anew without --resume"
     )
 

@@ -114,8 +114,12 @@ def test_a_stopped_training_goes_on_to_the_same_end(tmp_path: Path) -> None:
         assert row == pytest.approx(other, abs=1e-4)
     for one, other in zip(whole.get_weights(), expected.get_weights(), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-4)
-    with pytest.raises(CheckpointError, match="another seed"):
+    with pytest.raises(CheckpointError, match="differs in seed: give"):
         fit(SMALL, CLIPS, tmp_path / "work", seed=1, resume=True, progress=False)
+    one, *others = CLIPS.valid.utterances
+    valid = replace(CLIPS.valid, utterances=[replace(one, emotion="calm"), *others])
+    with pytest.raises(CheckpointError, match="differs in labels: give"):
+        fit(SMALL, replace(CLIPS, valid=valid), tmp_path / "work", resume=True, progress=False)
 
 
 def test_a_loss_that_is_no_number_ends_the_training(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from ser_core import Recognizer
 from ser_core.cli import main
-from ser_core.lab import build, training, training_command
+from ser_core.lab import build, classic_training, training, training_command
 from ser_core.lab.checkpoint import CheckpointError
 from ser_core.lab.export import ExportError
 from ser_core.lab.presets import PRESETS, Schedule
@@ -81,8 +81,34 @@ def test_evaluate_warns_of_speakers_the_model_was_trained_on(
     assert result["n"] == 48
     assert {name: row["n"] for name, row in result["corpora"].items()} == {"a": 24, "b": 24}
     assert (
-        "Warning: the model was trained on 5 of these speakers (a/a1, a/a2, a/a3, b/b1, b/b2); "
-        "the figures flatter it."
+        "Warning: the model was trained on 5 of these speakers (a/a1, a/a2, a/a3, b/b1, b/b2) and "
+        "was chosen and calibrated by 2 of these speakers (a/a4, b/b3); the figures flatter it."
+    ) in caplog.messages
+
+
+def test_evaluate_knows_whom_the_training_left_to_test_where_the_data_does_not(
+    trained: Trained,
+    tmp_path: Path,
+    tiny: Recognizer,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    rows = [{name: row[name] for name in row if name != "split"} for row in rows_of(trained)]
+    data = ("--data", write_manifest(tmp_path / "mine.csv", rows))
+    caplog.set_level(logging.INFO)
+    result = evaluate(trained.bundle, *data, "--split", "test", capsys=capsys)
+    figures = tiny.bundle.info["metrics"]
+    assert result["n"] == 6
+    assert result["uar"] == pytest.approx(figures["test"]["uar"])
+    assert (
+        "No row names a split: the model's own list of test speakers is taken." in caplog.messages
+    )
+    assert "Warning" not in caplog.text
+    result = evaluate(trained.bundle, *data, "--split", "valid", capsys=capsys)
+    assert result["uar"] == pytest.approx(figures["valid"]["uar"])
+    assert (
+        "Warning: the model was chosen and calibrated by 2 of these speakers (a/a4, b/b3); the "
+        "figures flatter it."
     ) in caplog.messages
 
 
@@ -214,7 +240,18 @@ BAD_DATA = {
     ),
     "unknown labels": (
         lambda rows: [row | {"label": "envy"} for row in rows],
-        "validation needs utterances of at least two of",
+        "sad or surprise; the labels there are envy",
+    ),
+    "unknown labels to test on": (
+        lambda rows: relabelled(rows, "test", "envy"),
+        "no recording to test on is angry or disgust",
+    ),
+    "unreadable tests": (
+        lambda rows: [
+            row | {"path": f"letter{i}.wav"} if row["split"] == "test" else row
+            for i, row in enumerate(rows)
+        ],
+        "none of the 6 recordings to test on can be used",
     ),
     "missing files": (
         lambda rows: [row | {"path": f"{row['path']}.bak"} for row in rows],
@@ -246,6 +283,68 @@ def test_bad_data_is_told_in_one_line_before_training(
     assert main(["train", "--data", str(manifest), "--out", "out"]) == 1
     (line,) = [li for li in capsys.readouterr().err.splitlines() if li.startswith("ser: ")]
     assert message in line
+
+
+@pytest.mark.parametrize("preset", ["residual-cnn", "ann-193"])
+def test_an_emotion_that_nobody_teaches_is_warned_of_or_refused_if_it_was_asked_for(
+    preset: str,
+    trained: Trained,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def enough(*_: Any, **__: Any) -> None:
+        raise training.TrainingError("that is enough")
+
+    monkeypatch.setattr(training, "fit", enough)
+    monkeypatch.setattr(classic_training, "fit", enough)
+    letter = tmp_path / "letter.wav"
+    letter.write_bytes(b"Dear Sir or Madam")
+    rows = rows_of(trained)
+    rows = [
+        row | {"path": str(letter)} if (row["label"], row["split"]) == ("sad", "train") else row
+        for row in rows
+    ]
+    manifest = write_manifest(tmp_path / "mine.csv", rows)
+    command = ["train", "--data", str(manifest), "--preset", preset]
+    assert main(command) == 1
+    assert "that is enough" in capsys.readouterr().err
+    emotions = PRESETS[preset].emotions
+    unheard = " or ".join(e for e in emotions if e not in ("angry", "neutral"))
+    assert f"no utterance to train on is {unheard}" in caplog.messages
+    assert main([*command, "--emotions", "angry,neutral,sadness"]) == 1
+    assert "no recording that can be trained on is sad\n" in capsys.readouterr().err
+    assert main([*command, "--emotions", "angry,happy,neutrall"]) == 1
+    assert capsys.readouterr().err == (
+        "ser: no recording to train on is happy or neutrall; the labels there are angry, neutral, "
+        "sad\n"
+    )
+
+
+def test_that_there_is_nothing_to_test_on_is_said_before_and_after(
+    trained: Trained,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    figures = {"uar": 0.25, "n": 12, "protocol": "exported model, speakers never heard"}
+    monkeypatch.setattr(build, "train_on", lambda *_: {"metrics": {"valid": figures}})
+    rows = [row for row in rows_of(trained) if row["split"] != "test"]
+    manifest = write_manifest(tmp_path / "mine.csv", rows)
+    assert main(["train", "--data", str(manifest), "--out", "out"]) == 0
+    assert caplog.messages[-1] == (
+        "No row is to test on: figures will be those of the validation recordings, which help to "
+        "choose the model."
+    )
+    assert capsys.readouterr().out == (
+        "wrote out: UAR 0.250 on 12 validation clips, which helped to choose the model "
+        "(exported model, speakers never heard)\n"
+    )
+    caplog.clear()
+    assert main(["train", "--data", str(trained.manifest), "--out", "out"]) == 0
+    assert not caplog.messages
 
 
 def test_a_folder_that_cannot_be_written_is_told_before_training(
@@ -314,15 +413,17 @@ def test_ctrl_c_keeps_what_was_trained_and_resume_makes_the_bundle(
     manifest = write_manifest(tmp_path / "mine.csv", rows)
     out = shutil.copytree(trained.bundle, tmp_path / "models/mine")
     command = ["train", "--data", str(manifest), "--preset", "small", "--out", str(out)]
+    first = [*command, "--overwrite"]
 
     with monkeypatch.context() as patch, caplog.at_level(logging.INFO):
         patch.setattr(build, "fit_to_profiles", lambda *_, **__: signal.raise_signal(signal.SIGINT))
-        assert main(command) == 130
+        assert main(first) == 130
     assert capsys.readouterr().err.splitlines()[-1] == "ser: interrupted"
     assert caplog.messages[-1] == (
         "Finished epochs are kept: the same command with --resume goes on."
     )
     assert f"skipped {tmp_path / 'train.wav'}: The audio is silent." in caplog.messages
+    assert f"skipped {tmp_path / 'test.wav'}: The audio is silent." in caplog.messages
     assert f"left out 3 (no such file): {', '.join([str(tmp_path / 'nowhere.wav')] * 3)}" in (
         caplog.messages
     )

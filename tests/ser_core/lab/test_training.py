@@ -196,12 +196,59 @@ def test_a_finished_training_is_not_gone_on_with(complete: Complete) -> None:
         np.testing.assert_array_equal(one, other)
 
 
-def test_a_training_with_other_settings_or_data_is_not_gone_on_with(complete: Complete) -> None:
+def changed(data: Labelled, **fields: Any) -> Labelled:
+    """The same features, of which the first utterance is told otherwise."""
+    first, *others = data.utterances
+    return replace(data, utterances=[replace(first, **fields), *others])
+
+
+PARENT = {"name": "parent", "version": "1.0.0", "model.keras": "5eed"}
+
+
+@pytest.mark.parametrize(
+    ("train", "valid", "how", "differing"),
+    [
+        (TRAIN, VALID, {"seed": 1}, "seed"),
+        (
+            TRAIN,
+            made_up(31, 2),
+            {},
+            "corpora, labels, number of utterances, recordings, sexes, speakers",
+        ),
+        (changed(TRAIN, emotion="sad"), VALID, {}, "labels"),
+        (TRAIN, changed(VALID, emotion="sad"), {}, "labels"),
+        (changed(TRAIN, path=Path("y")), VALID, {}, "recordings"),
+        (changed(TRAIN, corpus="c", speaker="me"), VALID, {}, "corpora, speakers"),
+        (TRAIN, VALID, {"init": PARENT}, "bundle to begin with"),
+    ],
+)
+def test_a_training_with_other_data_or_another_beginning_is_not_gone_on_with(
+    complete: Complete, train: Labelled, valid: Labelled, how: dict[str, Any], differing: str
+) -> None:
+    with pytest.raises(CheckpointError, match=f"differs in {differing}: give the same"):
+        fit(TINY, train, valid, complete.folder, resume=True, progress=False, **how)
+
+
+def test_a_training_with_other_settings_is_not_gone_on_with(complete: Complete) -> None:
     other = replace(TINY, per_band=True, schedule=replace(TINY.schedule, epochs=1))
-    with pytest.raises(CheckpointError, match="another per_band, schedule, seed: give the same"):
-        fit(other, TRAIN, VALID, complete.folder, seed=1, resume=True, progress=False)
-    with pytest.raises(CheckpointError, match="another number of utterances: give the same"):
-        fit(TINY, TRAIN, made_up(31, 2), complete.folder, resume=True, progress=False)
+    with pytest.raises(CheckpointError, match="differs in per_band, schedule: give the same"):
+        fit(other, TRAIN, VALID, complete.folder, resume=True, progress=False)
+
+
+def test_a_training_goes_on_where_its_recordings_were_moved_to(complete: Complete) -> None:
+    moved = [replace(u, path=Path("elsewhere") / u.path) for u in TRAIN.utterances]
+    train = replace(TRAIN, utterances=moved)
+    _, history = fit(TINY, train, VALID, complete.folder, resume=True, progress=False)
+    assert history == complete.history
+
+
+def test_another_bundle_to_begin_with_is_another_training(tmp_path: Path) -> None:
+    brief = replace(TINY, schedule=replace(TINY.schedule, epochs=1))
+    fit(brief, TRAIN, VALID, tmp_path, progress=False, init=PARENT)
+    fit(brief, TRAIN, VALID, tmp_path, resume=True, progress=False, init=PARENT)
+    retrained = {**PARENT, "model.keras": "0dd"}
+    with pytest.raises(CheckpointError, match="differs in bundle to begin with: give"):
+        fit(brief, TRAIN, VALID, tmp_path, resume=True, progress=False, init=retrained)
 
 
 def judge(folder: Path) -> training._Judge:

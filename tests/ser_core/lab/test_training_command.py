@@ -1,12 +1,16 @@
 """Options of `ser train` that do not go together are told apart before any data is read."""
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ser_core.bundle import write_info
 from ser_core.cli import main
+from ser_core.lab import training_command
+from ser_core.lab.build import Order
 from ser_core.lab.presets import PRESETS
 from ser_core.lab.training_command import UsageError, add_arguments, chosen_preset
 
@@ -23,6 +27,7 @@ from ser_core.lab.training_command import UsageError, add_arguments, chosen_pres
             "no grid 'huge' for mlp-193; there are quick",
         ),
         (["--preset", "mlp-193", "--search", "--resume"], "--search begins anew"),
+        (["--emotions", "angry,anger,happy"], "names angry more than once: angry, anger"),
         (["--preset", "ann-193", "--augment", "echo"], "no augmentation is called 'echo'; there"),
         (["--preset", "ann-193", "--augment", "pitch:3..1"], "must rise and lie in -12..12"),
     ],
@@ -83,6 +88,72 @@ def test_teachers_are_for_networks_on_log_mel() -> None:
     assert chosen_preset(parsed("--teachers", "3")).teachers == 3
     with pytest.raises(UsageError, match="--teachers is not for mlp-193"):
         chosen_preset(parsed("--preset", "mlp-193", "--teachers", "2"))
+
+
+Train = Callable[..., int]
+
+
+@pytest.fixture
+def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Train:
+    """`ser train --out made`, where the training itself is replaced by what is given."""
+    monkeypatch.chdir(tmp_path)
+
+    def typed(*options: str, trained: Callable[[], None] = lambda: None) -> int:
+        def instead(order: Order, progress: bool) -> dict[str, Any]:
+            trained()
+            figures = {"uar": 0.5, "n": 9, "protocol": "p"}
+            return {"metrics": {"valid": figures}, "search": [{"uar": 0.5, "epochs": 1}]}
+
+        monkeypatch.setattr(training_command, "train", instead)
+        return main(["train", "--data", "x.csv", "--out", "made", *options])
+
+    return typed
+
+
+def test_a_bundle_that_is_there_is_replaced_only_if_that_is_wanted(
+    train: Train, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refused = (
+        "ser: made holds a bundle already: name another folder with --out, or replace it with "
+        "--overwrite\n"
+    )
+    assert train() == 0
+    Path("made/work").mkdir(parents=True)
+    Path("made/bundle.json").touch()
+    capsys.readouterr()
+    for options in ([], ["--resume"]):
+        assert train(*options) == 1
+        assert capsys.readouterr() == ("", refused)
+    assert train("--overwrite") == 0
+    assert train("--overwrite", "--resume") == 0
+    Path("made/work/teacher-0/epoch-0001").mkdir(parents=True)
+    assert train("--resume") == 0
+    assert train() == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "epochs", "kept"),
+    [
+        ([], 1, True),
+        ([], 0, False),
+        (["--preset", "ann-193"], 1, True),
+        (["--preset", "ann-193", "--search"], 1, False),
+        (["--preset", "mlp-193"], 1, False),
+        (["--preset", "mlp-193", "--search", "full"], 1, False),
+    ],
+)
+def test_that_epochs_are_kept_is_said_only_where_they_are(
+    train: Train, caplog: pytest.LogCaptureFixture, options: list[str], epochs: int, kept: bool
+) -> None:
+    def ctrl_c() -> None:
+        Path("made/work").mkdir(parents=True)
+        for epoch in range(epochs):
+            Path(f"made/work/epoch-{epoch + 1:04}").mkdir()
+        raise KeyboardInterrupt
+
+    assert train(*options, trained=ctrl_c) == 130
+    said = "Finished epochs are kept: the same command with --resume goes on."
+    assert (said in caplog.messages) == kept
 
 
 def parsed(*options: str) -> argparse.Namespace:

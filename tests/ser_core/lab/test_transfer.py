@@ -11,15 +11,22 @@ import pytest
 
 from ser_core.bundle import Bundle, BundleError, write_info
 from ser_core.cli import main
-from ser_core.lab import build, training_command
+from ser_core.lab import build, training, training_command
 from ser_core.lab.card import model_card
 from ser_core.lab.corpora import Utterance
 from ser_core.lab.export import load_keras
 from ser_core.lab.networks import NETWORK
 from ser_core.lab.presets import Preset
 from ser_core.lab.splits import Split
-from ser_core.lab.training import fit
-from ser_core.lab.transfer import TransferError, begin_with, gentle, lineage
+from ser_core.lab.training import TrainingError, fit
+from ser_core.lab.transfer import (
+    TransferError,
+    begin_with,
+    begin_with_bundle,
+    gentle,
+    lineage,
+)
+from tests.ser_core.conftest import Trained
 from tests.ser_core.lab.test_presets import SMALL
 from tests.ser_core.lab.test_training import TINY, TRAIN, VALID
 
@@ -151,18 +158,38 @@ def test_speakers_that_the_bundle_heard_are_warned_of_and_stay_heard(
         utterances("mine", "m1"), utterances("ravdess", "01"), utterances("mine", "m2", "")
     )
     with caplog.at_level(logging.WARNING):
-        begin, details = build.begin_with_bundle(str(parent.path), TINY, split)
+        begin, details = begin_with_bundle(str(parent.path), TINY, split)
     assert "Warning: parent was trained on 1 of the speakers" in caplog.text
     assert "(ravdess/01)" in caplog.text
     assert details["speakers"] == ["cremad/1001", "mine/m1", "ravdess/01"]
     assert details["init"] == {
         "name": "parent", "version": "3.1.0", "corpora": {"cremad": 100, "ravdess": 50},
+        "model.keras": parent.info["artefacts"]["model.keras"],
     }  # fmt: skip
     model = TINY.build()
     begin(model)
     assert all(same(weights(model), inside(parent)))
     with pytest.raises(BundleError, match="no bundle"):
-        build.begin_with_bundle("unheard-of", TINY, split)
+        begin_with_bundle("unheard-of", TINY, split)
+
+
+def test_what_is_resumed_is_known_by_the_bundle_it_began_with(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    told: list[Any] = []
+
+    def note(*_: Any, **options: Any) -> None:
+        told.append(options["init"])
+        raise TrainingError("that is enough")
+
+    monkeypatch.setattr(training, "fit", note)
+    data = ["--data", str(trained.manifest), "--preset", "residual-cnn"]
+    assert main(["train", *data, "--out", "new"]) == 1
+    assert main(["train", *data, "--out", "new", "--init", str(trained.bundle)]) == 1
+    bundle = Bundle.load(trained.bundle)
+    assert told == [None, lineage(bundle)]
+    assert told[1]["model.keras"] == bundle.info["artefacts"]["model.keras"]
 
 
 def test_terms_of_data_go_on_from_generation_to_generation(parent: Bundle) -> None:
