@@ -63,6 +63,7 @@ def main(options: argparse.Namespace) -> int:
     reading = read(options.data)
     evaluation.log_skipped(reading)
     utterances = [u for u in reading.utterances if options.split in (None, u.split)]
+    evaluation.log_nearest(utterances, bundle.emotions)
     if trained_on := evaluation.heard_in_training(recognizer, utterances):
         logger.warning(
             "Warning: the model was trained on %d of these speakers (%s): it is surer of them than "

@@ -117,6 +117,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     utterances = part_of(reading.utterances, options.split, info)
     if not utterances:
         raise CorpusError(f"{options.data} has no utterances of the split {options.split!r}")
+    evaluation.log_nearest(utterances, recognizer.bundle.emotions)
     trained_on = evaluation.heard_in_training(recognizer, utterances)
     chose = chosen_by(utterances, info) - trained_on
     if trained_on or chose:

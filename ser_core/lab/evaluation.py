@@ -53,8 +53,6 @@ def hear_all(
     Utterances with labels that the model has not, or that cannot be read, are counted, not judged.
     """
     emotions = recognizer.bundle.emotions
-    if profiles is None:  # else they are heard for the second time
-        log_nearest(utterances, emotions)
     skipped: list[tuple[Utterance, str]] = []
     known: list[tuple[Utterance, int]] = []
     of_known: list[Profile | None] = []

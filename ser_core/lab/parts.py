@@ -11,7 +11,7 @@ from ser_core.emotions import to_label_set
 from ser_core.lab.acquaintance import heard_before
 from ser_core.lab.corpora import Utterance, read
 from ser_core.lab.dataset import voiced
-from ser_core.lab.evaluation import log_skipped, speaker_key
+from ser_core.lab.evaluation import log_nearest, log_skipped, speaker_key
 from ser_core.lab.splits import Split, SplitError, by_speaker, from_manifest
 
 logger = logging.getLogger(__name__)
@@ -46,6 +46,7 @@ def split_of(
         )
     utterances = [u for u in reading.utterances if not corpora or u.corpus in corpora]
     _check_needed([u for u in utterances if u.split in ("", "train")], emotions, needed)
+    log_nearest(utterances, emotions)
     known = _known(utterances, emotions)
     if not known:
         raise SplitError(

@@ -181,12 +181,14 @@ def test_what_is_left_out_is_counted(
     manifest: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rows = rows_of(manifest)
-    rows[0]["label"], rows[1]["path"] = "boredom", "nowhere.wav"
+    rows[0]["label"], rows[1]["path"], rows[2]["label"] = "boredom", "nowhere.wav", "calm"
     odd = write_manifest(Path("odd.csv"), rows)
     assert main(["calibrate", "default", "--data", str(odd), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["figures"]["kept"]["n"] == 46
     assert "left out 1 (label 'boredom' is not one of the model's)" in caplog.messages
     assert "left out 1 (no such file): nowhere.wav" in caplog.messages
+    counted = "counted 1 x 'calm' as 'neutral', the nearest of the model's emotions"
+    assert caplog.messages.count(counted) == 1
 
 
 def test_clips_are_heard_at_home_where_the_model_knows_profiles(manifest: Path) -> None:

@@ -113,11 +113,14 @@ def test_evaluate_knows_whom_the_training_left_to_test_where_the_data_does_not(
 
 
 def test_evaluate_counts_what_it_leaves_out(
-    trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    trained: Trained,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     rows = [row for row in rows_of(trained) if row["split"] == "test"]
     (tmp_path / "quiet.wav").write_bytes(encode(silence(1.0)))
-    rows[0]["label"] = "boredom"
+    rows[0]["label"], rows[3]["label"] = "boredom", "calm"
     rows[1]["path"] = "nowhere.wav"
     rows[2]["path"] = "quiet.wav"
     manifest = write_manifest(tmp_path / "odd.csv", rows)
@@ -128,6 +131,8 @@ def test_evaluate_counts_what_it_leaves_out(
         "label 'boredom' is not one of the model's": 1,
         "cannot be read: Silent": 1,
     }
+    counted = "counted 1 x 'calm' as 'neutral', the nearest of the model's emotions"
+    assert caplog.messages.count(counted) == 1
 
 
 def test_evaluate_prints_a_table_to_read(

@@ -122,8 +122,6 @@ def test_the_exported_model_is_judged_on_files(
         "cannot be read: FileNotFoundError": 1,
     }
     assert sum(f"skipped {path}: " in caplog.text for path in (letter, quiet)) == 2
-    counted = "counted 1 x 'calm' as 'neutral', the nearest of the model's emotions"
-    assert caplog.messages.count(counted) == 1
     answers = [tiny.predict(u.path).emotion for u in utterances]
     right = [answer == u.emotion for answer, u in zip(answers, utterances, strict=True)]
     assert result["corpora"]["b"]["accuracy"] == pytest.approx(np.mean(right))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ser_core.emotions import EMOTIONS_7
+from ser_core.emotions import EMOTIONS_7, EMOTIONS_8
 from ser_core.lab.corpora import Utterance, read
 from ser_core.lab.parts import chosen_by, judged_by, part_of, split_of, usable
 from ser_core.lab.splits import Split, SplitError, by_speaker
@@ -118,6 +118,19 @@ def test_labels_of_which_the_model_has_none_are_told(trained: Trained) -> None:
     manifest = changed(trained, lambda rows: unsplit(envious(rows, "train", "valid", "test")))
     with pytest.raises(SplitError, match=r"no recording is .* labels there are envy$"):
         split_of(manifest, EMOTIONS_7)
+
+
+def test_labels_that_count_as_the_nearest_are_told_once(
+    trained: Trained, caplog: pytest.LogCaptureFixture
+) -> None:
+    manifest = changed(
+        trained, lambda rows: [r | {"label": r["label"].replace("neutral", "calm")} for r in rows]
+    )
+    with caplog.at_level(logging.WARNING):
+        split_of(manifest, EMOTIONS_7)
+        split_of(manifest, EMOTIONS_8)
+    counted = "counted 16 x 'calm' as 'neutral', the nearest of the model's emotions"
+    assert [message for message in caplog.messages if "nearest" in message] == [counted]
 
 
 def test_what_cannot_be_tested_on_is_named_and_counted(
