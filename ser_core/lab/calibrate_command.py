@@ -26,6 +26,7 @@ from ser_core.lab.calibrate import (
 from ser_core.lab.card import model_card
 from ser_core.lab.corpora import CorpusError, read
 from ser_core.lab.home import homes_of_others
+from ser_core.lab.parts import part_of
 from ser_core.recognizer import Recognizer
 
 logger = logging.getLogger(__name__)
@@ -62,7 +63,7 @@ def main(options: argparse.Namespace) -> int:
     out = _place(bundle, options)
     reading = read(options.data)
     evaluation.log_skipped(reading)
-    utterances = [u for u in reading.utterances if options.split in (None, u.split)]
+    utterances = part_of(reading.utterances, options.split, bundle.info)
     evaluation.log_nearest(utterances, bundle.emotions)
     if trained_on := evaluation.heard_in_training(recognizer, utterances):
         logger.warning(

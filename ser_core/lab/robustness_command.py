@@ -12,6 +12,7 @@ from ser_core.emotions import to_label_set
 from ser_core.lab import evaluation, robustness
 from ser_core.lab.arguments import DATA_HELP, positive
 from ser_core.lab.corpora import CorpusError, Reading, read
+from ser_core.lab.parts import part_of
 from ser_core.recognizer import Recognizer
 
 logger = logging.getLogger(__name__)
@@ -44,7 +45,7 @@ def main(options: argparse.Namespace) -> int:
     recognizer = Recognizer.load(options.model, interpreters=evaluation.WORKERS)
     reading = read(options.data)
     evaluation.log_skipped(reading)
-    utterances = [u for u in reading.utterances if options.split in (None, u.split)]
+    utterances = part_of(reading.utterances, options.split, recognizer.bundle.info)
     if not utterances:
         raise CorpusError(f"{options.data} has no utterances of the split {options.split!r}")
     if trained_on := evaluation.heard_in_training(recognizer, utterances):

@@ -215,7 +215,8 @@ def chosen_preset(options: argparse.Namespace) -> Preset | Classic:
         raise UsageError(f"--clips is not for {chosen.name}, which hears every clip in an epoch")
     if options.search:
         grid_of(chosen, options.search)
-        if options.resume:
-            raise UsageError("--search begins anew, so --resume does not go with it")
+    if options.resume and not keeps_epochs(options, chosen):
+        what = "--search" if options.search else chosen.name
+        raise UsageError(f"{what} begins anew, so --resume does not go with it")
     schedule = replace(chosen.schedule, **given)
     return replace(chosen, schedule=schedule, augmentation=parse_list(options.augment))

@@ -112,6 +112,20 @@ def test_evaluate_knows_whom_the_training_left_to_test_where_the_data_does_not(
     ) in caplog.messages
 
 
+def test_other_commands_know_them_as_well(
+    trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{name: row[name] for name in row if name != "split"} for row in rows_of(trained)]
+    mine = str(write_manifest(tmp_path / "mine.csv", rows))
+    options = [str(trained.bundle), "--data", mine, "--split", "test"]
+    assert main(["robustness", *options]) == 0
+    assert capsys.readouterr().out.startswith("| 6 recordings |")
+    assert main(["calibrate", *options]) == 1
+    assert "needs at least 20 clips that can be judged, better 50; here are 6" in (
+        capsys.readouterr().err
+    )
+
+
 def test_evaluate_counts_what_it_leaves_out(
     trained: Trained,
     tmp_path: Path,
