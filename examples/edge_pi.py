@@ -25,6 +25,8 @@ def hear(model: Path, recording: Path) -> dict[str, float]:
     signal = soxr.resample(signal.mean(axis=1), rate, told["sampling_rate"])[: told["samples"]]
     # Zeros for what there is none of: a speaker's profile, and how many recordings it stands for.
     inputs = {name: np.zeros(shape, np.float32) for name, shape in told["inputs"].items()}
+    for name, values in told.get("home", {}).items():
+        inputs[name][:] = values  # calibrated: what recordings are like where it is used
     inputs["waveform"][0, : len(signal)] = signal
     inputs["length"] = np.array([len(signal)], np.int32)
     predict = Interpreter(str(model)).get_signature_runner("predict")

@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +125,11 @@ class Bundle:
             return Profile.from_info(described, norm)
         except (KeyError, TypeError, ValueError) as e:
             raise BundleError(f"{self.path}: {what}: {e}") from e
+
+    def without(self, *keys: str) -> "Bundle":
+        """The same, as if its `bundle.json` did not have these optional keys."""
+        info = {key: value for key, value in self.info.items() if key not in keys}
+        return replace(self, info=info)
 
     @property
     def model(self) -> Path:

@@ -148,8 +148,7 @@ class Recognizer:
 
     def away(self) -> "Recognizer":
         """The same, without what its bundle says of where it is used."""
-        info = {key: value for key, value in self.bundle.info.items() if key != "home"}
-        return Recognizer(replace(self.bundle, info=info), self._pool)
+        return Recognizer(self.bundle.without("home"), self._pool)
 
     def check_profiles(self) -> Norm:
         """What the bundle's speakers are like.

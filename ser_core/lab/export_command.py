@@ -203,6 +203,9 @@ def _describe(
     def shapes(tensors: dict[str, Any]) -> dict[str, list[int]]:
         return {name: [1, *(n for n in x.shape[1:] if n != 1)] for name, x in tensors.items()}
 
+    home = bundle.home()
+    # By the names of the inputs; what knows no profiles has none of them.
+    given = {"home": {"profile": home.mean.tolist(), "count": home.count}} if home else {}
     return {
         "file": out.name,
         "sha256": sha256(out),
@@ -218,6 +221,7 @@ def _describe(
         "threshold": bundle.threshold,
         "inputs": shapes({each.name: each for each in model.inputs}),
         "outputs": shapes(model.output),
+        **(given if target != "int8" else {}),
         "compared_with_keras": comparison.figures,
     }
 

@@ -1,7 +1,7 @@
 """Exported files judged as their users meet them: recordings in, answers beside Keras's."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +128,7 @@ def listen(
 ) -> Outcome:
     """What `runtime` hears in recordings, without references; `profiles`: it knows of them."""
     if not profiles:
-        bundle = replace(bundle, info={k: v for k, v in bundle.info.items() if k != "profile"})
+        bundle = bundle.without("profile", "home")
     return hear_all(Recognizer(bundle, _One(runtime)), utterances)
 
 

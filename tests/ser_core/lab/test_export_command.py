@@ -1,6 +1,7 @@
 """`ser export` as it is typed."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from examples import edge_int8, edge_pi
 from ser_core import Recognizer
-from ser_core.bundle import sha256
+from ser_core.bundle import Bundle, sha256, write_info
 from ser_core.cli import main
 from ser_core.lab import export_command
 from ser_core.lab.corpora import read
@@ -107,6 +108,28 @@ def test_the_example_for_a_raspberry_pi_hears_what_the_recognizer_hears(
     heard = edge_pi.hear(Path("tiny.tflite"), path)
     expected = tiny.predict(path).probabilities
     assert heard == pytest.approx(dict(expected), abs=0.02)
+
+
+def test_a_calibrated_bundle_s_home_goes_with_the_file_that_knows_profiles(
+    trained: Trained, tmp_path: Path
+) -> None:
+    shutil.copytree(Bundle.load().path, "mine")
+    norm = Bundle.load("mine").norm()
+    assert norm is not None
+    info: dict[str, Any] = {**Bundle.load("mine").info}
+    info["home"] = {"mean": (norm.mean + norm.spread).tolist(), "count": 2, "speakers": 3}
+    write_info(Path("mine"), {key: value for key, value in info.items() if key != "format"})
+    utterance = next(u for u in read(trained.manifest).utterances if u.speaker == "b4")
+    path = tmp_path / "speech.wav"
+    path.write_bytes(encode(voiced(utterance.path, 16_000), "wav-float"))
+    for target in ("tflite", "int8"):
+        data = ("--data", str(trained.manifest), "--clips", "6")
+        assert main(["export", "mine", "--to", target, "--out", f"mine.{target}", *data]) == 0
+    heard = edge_pi.hear(Path("mine.tflite"), path)
+    mine, shipped = (Recognizer.load(name).predict(path).probabilities for name in ("mine", None))
+    assert heard == pytest.approx(dict(mine), abs=0.05)
+    assert heard != pytest.approx(dict(shipped), abs=0.05)
+    assert "home" not in described("mine.int8.json")
 
 
 @pytest.mark.parametrize(
