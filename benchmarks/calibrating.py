@@ -3,13 +3,14 @@
     python -m benchmarks.calibrating [BUNDLE] [--data FOLDER] [--corpora NAME ...] [--draws 12]
 
 Of each corpus, clips of some speakers calibrate the bundle as the command does, and clips of the
-others are judged by what came of it, without references: as it is, with temperature, bias and
-threshold refitted alone, and with what is kept, which may hold a home as well. Speakers that the
-bundle was trained on are left out.
+others, MOST at most, are judged by what came of it, without references: as it is, with temperature,
+bias and threshold refitted alone, and with what is kept, which may hold a home as well. Speakers
+that the bundle was trained on, or chosen by, are left out.
 """
 
 import argparse
 import os
+import sys
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ser_core import Recognizer
-from ser_core.lab.calibrate import AS_IT_IS, Calibration, Refit, refit
+from ser_core.lab.calibrate import AS_IT_IS, Calibration, CalibrationError, Refit, refit
 from ser_core.lab.calibrate_command import hear_at_home
 from ser_core.lab.corpora import Utterance, read
 from ser_core.lab.evaluation import Outcome, figures, hear_all, speaker_key
@@ -41,11 +42,14 @@ def main() -> None:
     parser.add_argument("--speakers", type=int, default=4, help="who speak in these, at most")
     options = parser.parse_args()
     recognizer = Recognizer.load(options.bundle, interpreters=2)
-    heard = set(recognizer.bundle.info["speakers"])
+    info = recognizer.bundle.info
+    heard = {*info["speakers"], *info.get("judged_by", {}).get("valid", ())}
     corpora: dict[str, list[Utterance]] = defaultdict(list)
     for utterance in read(options.data).utterances:
         if utterance.speaker and speaker_key(utterance) not in heard:
             corpora[utterance.corpus].append(utterance)
+    if unknown := {*options.corpora} - {*corpora}:
+        parser.error(f"no new speakers of {', '.join(sorted(unknown))} there")
     columns = " | ".join(f"{way}: UAR, error, log-loss" for way in WAYS)
     print(f"{recognizer.bundle.name} {recognizer.bundle.version}, {options.clips} clips\n")
     print(f"| corpus, speakers | {columns} | changed | UAR fell |\n|---|---|---|---|---|---|")
@@ -63,14 +67,19 @@ def show(
     speakers = np.unique(names)
     count = min(options.speakers, len(speakers) // 2)
     rng = np.random.default_rng(0)
-    results, changed = [], 0
+    results: list[list[tuple[float, float, float]]] = []
+    changed = 0
     for _ in range(options.draws):
         mine = np.isin(names, rng.choice(speakers, count, replace=False))
         clips = rng.permutation(np.flatnonzero(mine))[: options.clips]
         others = rng.permutation(np.flatnonzero(~mine))[:MOST]
         drawn = chosen(outcome, clips)
         present = Calibration.of(recognizer.bundle)
-        alone = refit(drawn, present)
+        try:
+            alone = refit(drawn, present)
+        except CalibrationError as error:
+            print(f"{corpus}: a draw is left out: {error}", file=sys.stderr)
+            continue
         kept = refit(drawn, present, at_home=hear_at_home(recognizer, drawn))
         judged = chosen(outcome, others)
         changed += kept.choice != AS_IT_IS
@@ -81,11 +90,13 @@ def show(
                 measured(at_home(recognizer, judged, kept), kept.kept),
             ]
         )
+    if not results:
+        return
     means = np.mean(results, axis=0)
     cells = " | ".join(f"{uar:.3f}, {ece:.3f}, {loss:.3f}" for uar, ece, loss in means)
     fell = np.mean([row[2][0] < row[0][0] for row in results])
     print(
-        f"| {corpus}, {count} of {len(speakers)} | {cells} | {changed / options.draws:.0%} "
+        f"| {corpus}, {count} of {len(speakers)} | {cells} | {changed / len(results):.0%} "
         f"| {fell:.0%} |",
         flush=True,
     )

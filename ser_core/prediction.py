@@ -86,6 +86,11 @@ class Heard:
         known: NDArray[np.bool_] = np.isfinite(self.logits[:, 0])
         return known
 
+    @property
+    def marked(self) -> NDArray[np.int64]:
+        """`parts`, of which there are none if none were marked."""
+        return np.empty(0, np.int64) if self.parts is None else self.parts
+
     def probabilities(self, temperature: float, bias: Bias = ()) -> NDArray[np.float64]:
         """Of every window, `(windows, classes)`; NaN where nobody speaks.
 
@@ -147,6 +152,23 @@ class Heard:
             count = min(max(1.0, float(heard[last]) * hop_share), float(MOST))
             profiles.append(known.update(Profile(mean, count)) if known else Profile(mean, count))
         return profiles
+
+    def profiles_of_others(self, hop_share: float, spans: Sequence[Span]) -> list[Profile | None]:
+        """For each window, what the other parts of its speaker tell of the voice."""
+        own = [self.profile(hop_share, self.marked == part) for part in range(len(spans))]
+        others: list[Profile | None] = [None] * len(spans)
+        for name in dict.fromkeys(span.speaker for span in spans if span.speaker is not None):
+            parts = [part for part, span in enumerate(spans) if span.speaker == name]
+            known = [(part, each) for part in parts if (each := own[part]) is not None]
+            count = sum(each.count for _, each in known)
+            total = np.sum([each.count * each.mean for _, each in known], axis=0)
+            for part in parts:
+                each = own[part]
+                rest = count if each is None else count - each.count
+                if rest > 1e-6:
+                    summed = total if each is None else total - each.count * each.mean
+                    others[part] = Profile((summed / rest).astype(np.float32), min(rest, MOST))
+        return [others[part] for part in self.marked.tolist()]
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from ser_core.audio import DEFAULT_LIMITS, AudioError, Limits, Signal, Source
 from ser_core.bundle import Bundle, BundleError
 from ser_core.planning import Plan, plan_parts, plan_whole
 from ser_core.prediction import Heard, Prediction, Segment, Span, Summary
-from ser_core.profile import MOST, Norm, Profile, ProfileError
+from ser_core.profile import Norm, Profile, ProfileError
 from ser_core.runtime import Pool, Runtime
 from ser_core.spectrum import Explanation, explain
 from ser_core.tape import Tape
@@ -224,7 +224,7 @@ class Recognizer:
                 raise audio.Silent("The audio is silent in every one of the segments.")
         heard = self._judge(tape, channel, plan, [profile] * len(plan.spans))
         if spans is not None and profile is None and self.norm is not None:
-            others = self._profiles_of_others(heard, spans)
+            others = heard.profiles_of_others(self._new, spans)
             return self._judge_again(tape, channel, plan, heard, profiles=others, before=None)
         if adapt:
             known = heard.profiles_before(self._new, profile)
@@ -314,23 +314,6 @@ class Recognizer:
             return Profile(norm.mean, 0.0) if profile is None else profile
         return self._home if profile is None else self._home.update(profile)
 
-    def _profiles_of_others(self, heard: Heard, spans: Sequence[Span]) -> list[Profile | None]:
-        """For each window, what the other parts of its speaker tell of the voice."""
-        own = [heard.profile(self._new, _parts_of(heard) == part) for part in range(len(spans))]
-        others: list[Profile | None] = [None] * len(spans)
-        for name in dict.fromkeys(span.speaker for span in spans if span.speaker is not None):
-            parts = [part for part, span in enumerate(spans) if span.speaker == name]
-            known = [(part, each) for part in parts if (each := own[part]) is not None]
-            count = sum(each.count for _, each in known)
-            total = np.sum([each.count * each.mean for _, each in known], axis=0)
-            for part in parts:
-                each = own[part]
-                rest = count if each is None else count - each.count
-                if rest > 1e-6:
-                    summed = total if each is None else total - each.count * each.mean
-                    others[part] = Profile((summed / rest).astype(np.float32), min(rest, MOST))
-        return [others[part] for part in _parts_of(heard).tolist()]
-
     def _explain(self, tape: Tape) -> Explanation:
         """The log-mel of what the windows cover, from the first one's start."""
         rate = self.bundle.sampling_rate
@@ -362,7 +345,7 @@ class Recognizer:
     def _parts(self, heard: Heard, of_each: Floats, spans: Sequence[Span]) -> tuple[Segment, ...]:
         segments = []
         for part, span in enumerate(spans):
-            among = heard.judged & (_parts_of(heard) == part)
+            among = heard.judged & (heard.marked == part)
             overall = heard.mean(of_each, among) if among.any() else None
             segments.append(
                 Segment(
@@ -379,7 +362,7 @@ class Recognizer:
         summaries = {}
         for name in dict.fromkeys(span.speaker for span in spans if span.speaker is not None):
             own = [part for part, span in enumerate(spans) if span.speaker == name]
-            among = heard.judged & np.isin(_parts_of(heard), own)
+            among = heard.judged & np.isin(heard.marked, own)
             overall = heard.mean(of_each, among) if among.any() else None
             summaries[name] = Summary(
                 **self._named(overall),
@@ -394,10 +377,6 @@ class Recognizer:
         named = dict(zip(self.bundle.emotions, probabilities.tolist(), strict=True))
         emotion = max(named, key=named.__getitem__)
         return {"emotion": emotion, "confidence": named[emotion], "probabilities": named}
-
-
-def _parts_of(heard: Heard) -> NDArray[np.int64]:
-    return np.empty(0, np.int64) if heard.parts is None else heard.parts
 
 
 def _finite(values: NDArray[np.float32]) -> bool:

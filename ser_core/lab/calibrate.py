@@ -1,4 +1,4 @@
-"""A bundle's norm, temperature, biases and threshold refitted to some clips, in seconds."""
+"""A bundle's home, temperature, biases and threshold refitted to some clips, in seconds."""
 
 from collections import Counter
 from collections.abc import Sequence

@@ -6,6 +6,7 @@ import logging
 import shutil
 import sys
 from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from ser_core.lab.calibrate import (
 from ser_core.lab.card import model_card
 from ser_core.lab.corpora import CorpusError, read
 from ser_core.lab.home import homes_of_others
-from ser_core.lab.parts import part_of
+from ser_core.lab.parts import in_words, known_by, part_of
 from ser_core.recognizer import Recognizer
 
 logger = logging.getLogger(__name__)
@@ -65,12 +66,16 @@ def main(options: argparse.Namespace) -> int:
     evaluation.log_skipped(reading)
     utterances = part_of(reading.utterances, options.split, bundle.info)
     evaluation.log_nearest(utterances, bundle.emotions)
-    if trained_on := evaluation.heard_in_training(recognizer, utterances):
+    if known := known_by(bundle.info, utterances):
         logger.warning(
-            "Warning: the model was trained on %d of these speakers (%s): it is surer of them than "
-            "of others, and a calibration on them does not hold for others.",
-            len(trained_on),
-            ", ".join(sorted(trained_on)[:5]),
+            "Warning: the model %s: it is surer of them than of others, and a calibration on them "
+            "does not hold for others.",
+            in_words(known),
+        )
+    if "calibration" in bundle.info:
+        logger.warning(
+            "Warning: %s is calibrated already: clips that it was calibrated with count twice.",
+            bundle.name,
         )
     outcome = evaluation.hear_all(recognizer, utterances, sys.stderr.isatty())
     for reason, count in Counter(reason for _, reason in outcome.skipped).items():
@@ -78,7 +83,8 @@ def main(options: argparse.Namespace) -> int:
     check(outcome)
     at_home = hear_at_home(recognizer, outcome, sys.stderr.isatty())
     found = refit(outcome, Calibration.of(bundle), at_home=at_home, balanced=options.balanced)
-    write(bundle, found, out, evidence(outcome, found, options))
+    heard = {evaluation.speaker_key(u) for u in outcome.utterances if u.speaker}
+    write(bundle, found, out, evidence(outcome, found, options), heard)
     if options.json:
         print(json.dumps({"bundle": str(out), **_summary(bundle, found)}))
     else:
@@ -92,12 +98,18 @@ def hear_at_home(
     """The clips of `outcome` once more, each relative to what those of other folds are like.
 
     None if the bundle knows no profiles.
+
+    Raises:
+        CalibrationError: one of them cannot be read any more.
     """
     folds, _ = divide(outcome.utterances, outcome.labels)
     homes = homes_of_others(outcome, folds)
     if homes is None:
         return None
-    return evaluation.hear_all(recognizer.away(), outcome.utterances, progress, homes)
+    again = evaluation.hear_all(recognizer.away(), outcome.utterances, progress, homes)
+    if lost := len(again.skipped):
+        raise CalibrationError(f"{lost} of the clips could be read once and not again")
+    return again
 
 
 def evidence(
@@ -115,8 +127,16 @@ def evidence(
     }
 
 
-def write(bundle: Bundle, found: Refit, out: Path, calibration: dict[str, Any]) -> None:
+def write(
+    bundle: Bundle,
+    found: Refit,
+    out: Path,
+    calibration: dict[str, Any],
+    heard: Collection[str] = (),
+) -> None:
     """Write the calibrated bundle; one that was there is whole at every moment.
+
+    Speakers who were `heard` are from now on none of those that test it.
 
     Raises:
         BundleError: the folder cannot be written.
@@ -131,6 +151,12 @@ def write(bundle: Bundle, found: Refit, out: Path, calibration: dict[str, Any]) 
         "threshold": kept.threshold,
         "calibration": calibration,
     }
+    if judged := bundle.info.get("judged_by"):
+        moved = {*judged["test"]} & {*heard}
+        info["judged_by"] = {
+            "valid": sorted({*judged["valid"], *moved}),
+            "test": sorted({*judged["test"]} - moved),
+        }
     in_place = out.resolve() == bundle.path.resolve()
     if in_place:
         info["name"] = bundle.name

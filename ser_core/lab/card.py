@@ -65,7 +65,7 @@ def model_card(bundle: Bundle) -> str:
 def _nearest(emotions: Sequence[str]) -> list[str]:
     """Which labels were not left out but counted as another."""
     return [
-        f"What is labelled {label} counts as {nearest}, in training and in the figures below."
+        f"The label {label} counts as {nearest}, in training as in figures."
         for label, nearest in NEAREST.items()
         if label not in emotions and nearest in emotions
     ]

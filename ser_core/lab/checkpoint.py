@@ -30,13 +30,13 @@ def fingerprint(*parts: Sequence[Utterance]) -> dict[str, str]:
 
     A file is known by its name alone: the folder may have been moved.
     """
-    utterances = [(number, u) for number, part in enumerate(parts) for u in part]
+    utterances = [u for part in parts for u in part]
     told = {
-        "recordings": [(number, u.path.name) for number, u in utterances],
-        "labels": [u.emotion for _, u in utterances],
-        "speakers": [u.speaker for _, u in utterances],
-        "sexes": [u.sex for _, u in utterances],
-        "corpora": [u.corpus for _, u in utterances],
+        "recordings": [u.path.name for u in utterances],
+        "labels": [u.emotion for u in utterances],
+        "speakers": [u.speaker for u in utterances],
+        "sexes": [u.sex for u in utterances],
+        "corpora": [u.corpus for u in utterances],
     }
     return {
         name: hashlib.sha256(json.dumps(values).encode()).hexdigest()[:16]

@@ -9,10 +9,9 @@ from importlib import import_module
 from pathlib import Path
 
 from ser_core.bundle import Bundle
-from ser_core.lab import evaluation
+from ser_core.lab import evaluation, parts
 from ser_core.lab.arguments import DATA_HELP, folder, positive
 from ser_core.lab.corpora import CorpusError, read
-from ser_core.lab.parts import chosen_by, part_of
 from ser_core.lab.referencing import NoReferences, draw_profiles, drawn, in_words
 from ser_core.lab.risk import trust
 from ser_core.recognizer import Recognizer
@@ -114,14 +113,13 @@ def _evaluate(options: argparse.Namespace) -> int:
     reading = read(options.data)
     evaluation.log_skipped(reading)
     info = recognizer.bundle.info
-    utterances = part_of(reading.utterances, options.split, info)
+    utterances = parts.part_of(reading.utterances, options.split, info)
     if not utterances:
         raise CorpusError(f"{options.data} has no utterances of the split {options.split!r}")
     evaluation.log_nearest(utterances, recognizer.bundle.emotions)
-    trained_on = evaluation.heard_in_training(recognizer, utterances)
-    chose = chosen_by(utterances, info) - trained_on
-    if trained_on or chose:
-        logger.warning("Warning: %s; the figures flatter it.", _heard(trained_on, chose))
+    known = parts.known_by(info, utterances)
+    if known:
+        logger.warning("Warning: the model %s; the figures flatter it.", parts.in_words(known))
     progress = sys.stderr.isatty()
     outcome = evaluation.hear_all(recognizer, utterances, progress)
     references = None
@@ -149,23 +147,9 @@ def _evaluate(options: argparse.Namespace) -> int:
         evaluation.print_scores(result, bundle.emotions)
     if options.report:
         told = f", references: {in_words(references)}" if references else ""
-        path = _report(options, bundle, outcome, len(trained_on | chose), told)
+        path = _report(options, bundle, outcome, sum(map(len, known.values())), told)
         print(f"wrote {path}", file=sys.stderr)
     return 0
-
-
-def _heard(trained_on: set[str], chose: set[str]) -> str:
-    """Which speakers the model knows, and from what."""
-    told = {
-        "was trained on": trained_on,
-        "was chosen and calibrated by": chose,
-    }
-    parts = [
-        f"{how} {len(speakers)} of these speakers ({', '.join(sorted(speakers)[:5])})"
-        for how, speakers in told.items()
-        if speakers
-    ]
-    return f"the model {' and '.join(parts)}"
 
 
 def _report(

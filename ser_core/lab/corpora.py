@@ -253,7 +253,8 @@ def _closed(manifest: Path, lines: Iterable[str]) -> Iterator[str]:
     for number, line in enumerate(lines, 1):
         cells = next(csv.reader([line.rstrip("\r\n") + "\n"]), [])
         if any(cell.endswith("\n") for cell in cells):
-            raise CorpusError(f"{manifest}, line {number}: a quotation mark is not closed.")
+            told = "a quotation mark is not closed, or a cell goes on in the next line"
+            raise CorpusError(f"{manifest}, line {number}: {told}.")
         yield line
 
 

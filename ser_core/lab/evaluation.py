@@ -151,12 +151,6 @@ def figures(
     }
 
 
-def heard_in_training(recognizer: Recognizer, utterances: Iterable[Utterance]) -> set[str]:
-    """Speakers among `utterances` that the bundle was trained on: figures on them flatter it."""
-    trained = set(recognizer.bundle.info.get("speakers", []))
-    return {speaker_key(utterance) for utterance in utterances if utterance.speaker} & trained
-
-
 def speaker_key(utterance: Utterance) -> str:
     """A speaker's name across corpora."""
     return f"{utterance.corpus}/{utterance.speaker}"

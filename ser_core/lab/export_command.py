@@ -24,6 +24,7 @@ from ser_core.lab.export_h5 import export_h5
 from ser_core.lab.export_int8 import Parts, Windows, cut, export_int8
 from ser_core.lab.export_onnx import export_onnx
 from ser_core.lab.exported import Comparison, Int8Runtime, OnnxRuntime, compare, listen
+from ser_core.lab.parts import part_of
 from ser_core.runtime import LiteRT, Runtime, TensorFlow
 
 logger = logging.getLogger(__name__)
@@ -119,7 +120,7 @@ class Recordings:
         known = [u for u in reading.utterances if to_label_set(u.emotion, bundle.emotions)]
         if split is None and any(u.split == "test" for u in known):
             split = "test"
-        judged = _evenly([u for u in known if split in (None, u.split)], count)
+        judged = _evenly(part_of(known, split, bundle.info), count)
         if not judged:
             part = f" of the split {split!r}" if split else ""
             raise CorpusError(

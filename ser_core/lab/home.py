@@ -14,8 +14,9 @@ from ser_core.lab.evaluation import Outcome
 from ser_core.profile import Profile
 
 COUNT = 2.0
-"""References of the speaker that it counts as, so that normal moves half of the way. One is as good
-and ten are worse on corpora never heard (`benchmarks/experiments.md`)."""
+"""References of the speaker that it counts as, so that normal moves half of the way: on corpora
+never heard one gave less, and more made answers worse where they had been best
+(`benchmarks/experiments.md`)."""
 
 
 def home_of(described: Sequence[Profile]) -> Profile:

@@ -115,10 +115,21 @@ def part_of(
     return found
 
 
-def chosen_by(utterances: Sequence[Utterance], info: Mapping[str, Any]) -> set[str]:
-    """Speakers among `utterances` who chose the epoch and calibrated: they flatter it as well."""
-    chose = {*info.get("judged_by", {}).get("valid", ())}
-    return {*_speakers(utterances)} & chose
+def known_by(info: Mapping[str, Any], utterances: Sequence[Utterance]) -> dict[str, set[str]]:
+    """What a model did with speakers of `utterances` -> these: figures on them flatter it."""
+    speakers = {*_speakers(utterances)}
+    trained_on = speakers & {*info.get("speakers", ())}
+    chose = speakers & {*info.get("judged_by", {}).get("valid", ())} - trained_on
+    known = {"was trained on": trained_on, "was chosen and calibrated by": chose}
+    return {how: those for how, those in known.items() if those}
+
+
+def in_words(known: Mapping[str, set[str]]) -> str:
+    """What `known_by` says, in words."""
+    return " and ".join(
+        f"{how} {len(speakers)} of these speakers ({', '.join(sorted(speakers)[:5])})"
+        for how, speakers in known.items()
+    )
 
 
 def _check_needed(

@@ -12,7 +12,7 @@ from ser_core.emotions import to_label_set
 from ser_core.lab import evaluation, robustness
 from ser_core.lab.arguments import DATA_HELP, positive
 from ser_core.lab.corpora import CorpusError, Reading, read
-from ser_core.lab.parts import part_of
+from ser_core.lab.parts import in_words, known_by, part_of
 from ser_core.recognizer import Recognizer
 
 logger = logging.getLogger(__name__)
@@ -48,11 +48,8 @@ def main(options: argparse.Namespace) -> int:
     utterances = part_of(reading.utterances, options.split, recognizer.bundle.info)
     if not utterances:
         raise CorpusError(f"{options.data} has no utterances of the split {options.split!r}")
-    if trained_on := evaluation.heard_in_training(recognizer, utterances):
-        logger.warning(
-            "Warning: the model was trained on %d of these speakers; the figures flatter it.",
-            len(trained_on),
-        )
+    if known_to_it := known_by(recognizer.bundle.info, utterances):
+        logger.warning("Warning: the model %s; the figures flatter it.", in_words(known_to_it))
     emotions = recognizer.bundle.emotions
     unknown = [u for u in utterances if to_label_set(u.emotion, emotions) is None]
     evaluation.log_skipped(Reading(skipped=[(u.path, evaluation.no_label(u)) for u in unknown]))

@@ -12,6 +12,7 @@ from ser_core.bundle import Bundle, sha256
 from ser_core.lab.evaluation import speaker_key
 from ser_core.lab.export import load_keras
 from ser_core.lab.networks import NETWORK
+from ser_core.lab.parts import in_words, known_by
 from ser_core.lab.presets import Preset, Schedule
 from ser_core.lab.splits import Split
 
@@ -71,16 +72,13 @@ def begin_with_bundle(
     bundle = Bundle.load(name)
     begin = partial(begin_with, bundle=bundle, preset=preset)
     begin(preset.build())  # what is wrong shows before any time is spent
-    heard = set(bundle.info.get("speakers", []))
-    judged = {speaker_key(u) for u in (*split.valid, *split.test) if u.speaker}
-    if flattered := judged & heard:
+    if known := known_by(bundle.info, [*split.valid, *split.test]):
         logger.warning(
-            "Warning: %s was trained on %d of the speakers that this one is judged by (%s); the "
-            "figures flatter it.",
+            "Warning: %s %s, by whom this one is judged; the figures flatter it.",
             bundle.name,
-            len(flattered),
-            ", ".join(sorted(flattered)[:5]),
+            in_words(known),
         )
+    heard = set(bundle.info.get("speakers", []))
     own = {speaker_key(u) for u in split.train if u.speaker}
     return begin, {"init": lineage(bundle), "speakers": sorted(own | heard)}
 

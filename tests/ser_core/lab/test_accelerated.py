@@ -24,6 +24,7 @@ from pathlib import Path
 import jax
 import numpy as np
 from ser_core.lab import accelerated, device_batches, training
+from ser_core.lab.checkpoint import CheckpointError
 from ser_core.lab.sampling import balanced_probabilities
 from tests.ser_core.lab.test_accelerated import LONGER, TRAIN, VALID, described
 folder = Path(sys.argv[1])
@@ -41,8 +42,15 @@ student, _ = accelerated.fit(
 again, _ = accelerated.fit(
     LONGER, TRAIN, VALID, folder / "teacher", resume=True, progress=False
 )
+try:
+    accelerated.fit(
+        LONGER, TRAIN, VALID, folder / "teacher", resume=True, progress=False, init={"name": "x"}
+    )
+    refused = ""
+except CheckpointError as error:
+    refused = str(error)
 answers = [training.logits(each, LONGER, VALID).tolist() for each in (model, student, again)]
-(folder / "told.json").write_text(json.dumps([draws, history, answers]))
+(folder / "told.json").write_text(json.dumps([draws, history, answers, refused]))
 """
 
 
@@ -107,13 +115,19 @@ def test_what_teachers_say_counts_and_not_the_labels(told: tuple[Path, Any]) -> 
     assert training.uar(VALID.labels, student.argmax(axis=1)) > 0.8
 
 
+def test_a_training_that_began_with_another_bundle_is_not_gone_on_with(
+    told: tuple[Path, Any],
+) -> None:
+    assert "holds a training that differs in bundle to begin with" in told[1][3]
+
+
 def test_a_finished_training_is_not_done_again(told: tuple[Path, Any]) -> None:
     answers = told[1][2]
     np.testing.assert_allclose(answers[2], answers[0], atol=1e-4)
 
 
 def test_tensorflow_goes_on_where_it_ended(told: tuple[Path, Any]) -> None:
-    folder, (_, history, answers) = told
+    folder, (_, history, answers, _) = told
     model, known = training.fit(
         LONGER, TRAIN, VALID, folder / "teacher", resume=True, progress=False
     )

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from ser_core import Recognizer
-from ser_core.bundle import Bundle
+from ser_core.bundle import Bundle, write_info
 from ser_core.cli import main
 from ser_core.lab import evaluation
-from ser_core.lab.calibrate import Calibration, Refit
+from ser_core.lab.calibrate import Calibration, CalibrationError, Refit
 from ser_core.lab.calibrate_command import hear_at_home, write
 from ser_core.lab.corpora import read
 from ser_core.lab.home import COUNT
@@ -200,6 +200,63 @@ def test_clips_are_heard_at_home_where_the_model_knows_profiles(manifest: Path) 
     assert again is not None
     assert again.labels.tolist() == heard.labels.tolist()
     assert not np.allclose(again.heard[0].logits, heard.heard[0].logits, atol=0.01)
+
+
+def test_a_clip_that_is_gone_the_second_time_is_an_error(
+    manifest: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shipped = Recognizer.load()
+    heard = evaluation.hear_all(shipped, read(manifest).utterances)
+    gone = replace(heard.utterances[3], path=Path("nowhere.wav"))
+    heard.utterances[3] = gone
+    with pytest.raises(CalibrationError, match="1 of the clips could be read once and not again"):
+        hear_at_home(shipped, heard)
+
+
+def test_a_bundle_that_has_a_home_is_calibrated_away_from_it(
+    manifest: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.copytree(Bundle.load().path, "mine")
+    norm = Recognizer.load().check_profiles()
+    info = {key: value for key, value in Bundle.load("mine").info.items() if key != "format"}
+    home = {"mean": (norm.mean - 3 * norm.spread).tolist(), "count": 20, "speakers": 2}
+    info |= {"home": home, "calibration": {"n": 20}}
+    write_info(Path("mine"), info)
+    there, shipped = Recognizer.load("mine"), Recognizer.load()
+    assert Calibration.of(there.bundle).home is not None
+    utterances = read(manifest).utterances
+    outcomes = [evaluation.hear_all(each, utterances) for each in (there, shipped)]
+    again, expected = (
+        hear_at_home(each, outcome)
+        for each, outcome in zip((there, shipped), outcomes, strict=True)
+    )
+    assert again is not None
+    assert expected is not None
+    for one, other in zip(again.heard, expected.heard, strict=True):
+        np.testing.assert_array_equal(one.logits, other.logits)
+    assert main(["calibrate", "mine", "--data", str(manifest), "--out", "twice"]) in (0, 1)
+    assert (
+        "Warning: default is calibrated already: clips that it was calibrated with count twice."
+    ) in caplog.messages
+
+
+def test_who_calibrated_a_bundle_no_longer_tests_it() -> None:
+    shipped = Bundle.load()
+    row = {
+        "accuracy": 0.5, "uar": 0.5, "ece": 0.1, "log_loss": 1.0, "coverage": 0.0,
+        "accuracy_when_certain": None,
+    }  # fmt: skip
+    made = {
+        "data": "x.csv", "n": 20, "speakers": 1, "choice": "temperature", "protocol": "p",
+        "before": row, "after": row,
+    }  # fmt: skip
+    kept = Refit(Calibration(1.25, (0.0,) * 7, 0.5), "temperature", {}, "p")
+    judged = shipped.info["judged_by"]
+    gone = judged["test"][0]
+    write(shipped, kept, Path("mine"), made, {gone, "mine/anna", judged["valid"][0]})
+    now = Bundle.load("mine").info["judged_by"]
+    assert now["test"] == judged["test"][1:]
+    assert now["valid"] == sorted([*judged["valid"], gone])
 
 
 def test_a_home_is_written_and_heard_against(manifest: Path) -> None:

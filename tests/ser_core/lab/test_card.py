@@ -109,7 +109,7 @@ def test_figures_by_sex_are_shown_where_the_bundle_has_them(tiny: Recognizer, ca
 
 
 def test_the_card_says_what_counts_as_the_nearest_emotion(tiny: Recognizer, card: str) -> None:
-    says = "What is labelled calm counts as neutral, in training and in the figures below."
+    says = "The label calm counts as neutral, in training as in figures."
     assert says in card
     knowing = replace(tiny.bundle, emotions=("calm", "neutral"))
     assert says not in model_card(knowing)

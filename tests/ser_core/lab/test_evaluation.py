@@ -15,7 +15,6 @@ from ser_core.lab.evaluation import (
     Outcome,
     figures,
     hear_all,
-    heard_in_training,
     log_nearest,
     log_skipped,
     print_scores,
@@ -126,16 +125,6 @@ def test_the_exported_model_is_judged_on_files(
     right = [answer == u.emotion for answer, u in zip(answers, utterances, strict=True)]
     assert result["corpora"]["b"]["accuracy"] == pytest.approx(np.mean(right))
     assert result["corpora"]["b"]["n"] == 6
-
-
-def test_speakers_heard_in_training_are_known_by_corpus_and_name(tiny: Recognizer) -> None:
-    utterances = [
-        Utterance(Path("x"), "sad", speaker="a1", corpus="a"),
-        Utterance(Path("x"), "sad", speaker="a1", corpus="b"),
-        Utterance(Path("x"), "sad", speaker="b4", corpus="b"),
-        Utterance(Path("x"), "sad", corpus="a"),
-    ]
-    assert heard_in_training(tiny, utterances) == {"a/a1"}
 
 
 def test_the_table_shows_figures_recall_and_confusion() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from ser_core.emotions import EMOTIONS_7, EMOTIONS_8
 from ser_core.lab.corpora import Utterance, read
-from ser_core.lab.parts import chosen_by, judged_by, part_of, split_of, usable
+from ser_core.lab.parts import in_words, judged_by, known_by, part_of, split_of, usable
 from ser_core.lab.splits import Split, SplitError, by_speaker
 from tests.acting import SPEAKERS, read_rows, write_manifest
 from tests.ser_core.conftest import Trained
@@ -187,7 +187,15 @@ def test_where_a_row_names_its_part_the_rows_decide() -> None:
     assert [u.speaker for u in part_of(utterances, "test", INFO)] == ["1"]
 
 
-def test_speakers_who_chose_the_model_are_known_by_corpus_and_name() -> None:
+def test_whom_a_model_knows_is_told_by_corpus_and_name() -> None:
     others = [Utterance(Path("x"), "sad", "2", corpus="b"), Utterance(Path("x"), "sad")]
-    assert chosen_by([*said_by("1", "2", "3"), *others], INFO) == {"a/2"}
-    assert chosen_by(said_by("2"), {}) == set()
+    known = known_by(INFO, [*said_by("1", "2", "3"), *others])
+    assert known == {"was trained on": {"a/1"}, "was chosen and calibrated by": {"a/2"}}
+    assert in_words(known) == (
+        "was trained on 1 of these speakers (a/1) and was chosen and calibrated by 1 of these "
+        "speakers (a/2)"
+    )
+    assert known_by(INFO, said_by("3", "4")) == known_by({}, said_by("1")) == {}
+    # Who was trained on is that before all else, as of a bundle's parent.
+    both = {"speakers": ["a/1"], "judged_by": {"valid": ["a/1"], "test": []}}
+    assert known_by(both, said_by("1")) == {"was trained on": {"a/1"}}
