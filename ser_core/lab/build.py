@@ -24,10 +24,10 @@ from ser_core.lab.evaluation import Outcome, hear_all, scores, speaker_key
 from ser_core.lab.hardening import harden_once
 from ser_core.lab.parts import judged_by, split_of, usable
 from ser_core.lab.presets import FUNCTIONALS, Preset
-from ser_core.lab.relative import fit_relative
+from ser_core.lab.relative import STEPS_GOING_ON, Parent, fit_relative
 from ser_core.lab.search import grid_of, search
 from ser_core.lab.splits import Split
-from ser_core.lab.transfer import begin_with_bundle
+from ser_core.lab.transfer import begin_with_bundle, heads_of
 from ser_core.profile import Norm
 from ser_core.recognizer import Recognizer
 
@@ -193,8 +193,9 @@ def fit_spectral(
     if preset.teachers:
         more = {"wanted": valid_set.corpora, "seed": order.seed, "progress": progress}
         model = harden_once(hardened, preset, model, train_set, **more)
+    parent = heads_of(order.init, preset) if order.init else None
     whole, norm = fit_to_profiles(
-        preset, model, train_set, order.seed, progress, wanted=valid_set.corpora
+        preset, model, train_set, order.seed, progress, wanted=valid_set.corpora, parent=parent
     )
     return Fitted(whole, history, readable, norm, details)
 
@@ -243,20 +244,31 @@ def fit_to_profiles(
     progress: bool = True,
     *,
     wanted: Sequence[str] = (),
+    parent: Parent | None = None,
 ) -> tuple[Any, Norm]:
-    """The whole model that hears relative to a speaker's profile, and what is normal for it."""
+    """The whole model that hears relative to a speaker's profile, and what is normal for it.
+
+    Its heads go on from those of `parent`, if these are of the same kind.
+    """
     describer = preset.describer(trained)
     described = describe(
         describer, preset, train_set.utterances, train_set.labels, progress=progress
     )
+    size, narrow = describer.output_shape[-1], describer.get_layer(FUNCTIONALS).output.shape[-1]
+    if parent is not None and not parent.fits(size, len(preset.emotions), narrow):
+        logger.warning("The bundle to begin with has heads of another kind: these begin anew.")
+        parent = None
+    steps = min(preset.schedule.relative_steps, max(FEWEST_STEPS, len(train_set.labels)))
     relative = fit_relative(
         replace(described, wanted=wanted),
         len(preset.emotions),
-        describer.get_layer(FUNCTIONALS).output.shape[-1],
+        narrow,
         seed=seed,
-        steps=min(preset.schedule.relative_steps, max(FEWEST_STEPS, len(train_set.labels))),
+        steps=steps if parent is None else min(steps, STEPS_GOING_ON),
+        parent=parent,
     )
-    return preset.whole_relative(describer, relative), described.norm()
+    norm = described.norm() if parent is None else parent.norm
+    return preset.whole_relative(describer, relative), norm
 
 
 def write_bundle(order: Order, fitted: Fitted) -> dict[str, Any]:

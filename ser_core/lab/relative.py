@@ -8,7 +8,7 @@ speaker is known, the more these count, and the less how often an emotion was he
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -51,6 +51,10 @@ for such a voice (Menon et al. 2021, arXiv:2007.07314). Of others it is a good g
 SHARPNESS_KNOWN = 1.4
 """What the answer for such a voice is multiplied by, as kinds of heads that differ are less sure
 together than one: so confidence, which is fitted without references, is right with them too."""
+RATE, RATE_GOING_ON = 3e-3, 1e-3
+"""Highest learning rates: of heads that begin anew, and of those that go on from a bundle's."""
+STEPS_GOING_ON = 1000
+"""Batches for these."""
 MOVED = 0.5
 """How often, for a narrow head, an utterance is moved to where a random mixture of corpora lies:
 its functionals by the difference of means. Tells it that the place of a corpus means nothing."""
@@ -227,6 +231,25 @@ class Described:
         return {speaker: np.array(found) for speaker, found in rows.items()}
 
 
+@dataclass(frozen=True)
+class Parent:
+    """What a bundle's heads have learnt, for others to go on from."""
+
+    norm: Norm
+    heads: Mapping[str, keras.Model]
+    """By their names, as `fit_relative` gives them."""
+
+    def fits(self, functionals: int, classes: int, narrow: int) -> bool:
+        """Whether heads for so much of this are the same."""
+        kinds = {"wide": functionals, "narrow": narrow}
+        wanted = {f"{kind}_{n}": size for kind, size in kinds.items() for n in range(HEADS)}
+        shapes = {
+            name: (each.input_shape[-1], each.output_shape[-1]) for name, each in self.heads.items()
+        }
+        same = {name: (size, classes) for name, size in wanted.items()}
+        return len(self.norm.mean) == functionals and shapes == same
+
+
 class References:
     """Draws recordings of the same speaker, never the one that is judged; none of `nobody`."""
 
@@ -258,17 +281,23 @@ def fit_relative(
     seed: int = 0,
     steps: int = 4000,
     batch: int = 128,
+    parent: Parent | None = None,
 ) -> keras.Model:
-    """Fit the relative network; its narrow heads see the first `narrow` functionals."""
-    norm = data.norm()
+    """Fit the relative network; its narrow heads see the first `narrow` functionals.
+
+    With a `parent`, its heads go on, relative to its norm.
+    """
+    norm = data.norm() if parent is None else parent.norm
     relation = RelativeToProfile(norm.mean.tolist(), norm.spread.tolist())
-    how = {"steps": steps, "batch": batch}
-    wide = [fit_head(data, classes, name=f"wide_{n}", seed=seed + n, **how) for n in range(HEADS)]
+
+    def fitted(kind: str, n: int, heard: Described, moved: float = 0.0) -> keras.Model:
+        begin = None if parent is None else (parent.norm, parent.heads[f"{kind}_{n}"])
+        how = {"seed": seed + n, "steps": steps, "batch": batch}
+        return fit_head(heard, classes, name=f"{kind}_{n}", moved=moved, begin=begin, **how)
+
+    wide = [fitted("wide", n, data) for n in range(HEADS)]
     first = data.first(narrow)
-    others = [
-        fit_head(first, classes, name=f"narrow_{n}", moved=MOVED, seed=seed + n, **how)
-        for n in range(HEADS)
-    ]
+    others = [fitted("narrow", n, first, MOVED) for n in range(HEADS)]
     return relative_network(relation, wide, others, (PRIOR_KNOWN * data.prior(classes)).tolist())
 
 
@@ -281,15 +310,23 @@ def fit_head(
     seed: int = 0,
     steps: int = 4000,
     batch: int = 128,
+    begin: tuple[Norm, keras.Model] | None = None,
 ) -> keras.Model:
-    """Fit one head with 0 to 10 random references in training."""
+    """Fit one head with 0 to 10 random references in training.
+
+    `begin` is a head to go on from, and the norm of which it knows the first functionals.
+    """
     keras.utils.set_random_seed(seed)
-    norm = data.norm()
-    relation = RelativeToProfile(norm.mean.tolist(), norm.spread.tolist())
-    model = head(len(norm.mean), classes, name=name)
+    size = data.functionals.shape[2]
+    norm = data.norm() if begin is None else begin[0]
+    relation = RelativeToProfile(norm.mean[:size].tolist(), norm.spread[:size].tolist())
+    model = head(size, classes, name=name)
+    if begin is not None:
+        model.set_weights(begin[1].get_weights())
     warm_up = steps // 20
+    highest = RATE if begin is None else RATE_GOING_ON
     rate = keras.optimizers.schedules.CosineDecay(
-        1e-4, steps - warm_up, warmup_target=3e-3, warmup_steps=warm_up
+        1e-4, steps - warm_up, warmup_target=highest, warmup_steps=warm_up
     )
     model.compile(
         keras.optimizers.AdamW(rate, weight_decay=0.02, global_clipnorm=5.0),

@@ -14,6 +14,7 @@ from ser_core.lab.export import load_keras
 from ser_core.lab.networks import NETWORK
 from ser_core.lab.parts import in_words, known_by
 from ser_core.lab.presets import Preset, Schedule
+from ser_core.lab.relative import Parent
 from ser_core.lab.splits import Split
 
 logger = logging.getLogger(__name__)
@@ -81,6 +82,22 @@ def begin_with_bundle(
     heard = set(bundle.info.get("speakers", []))
     own = {speaker_key(u) for u in split.train if u.speaker}
     return begin, {"init": lineage(bundle), "speakers": sorted(own | heard)}
+
+
+def heads_of(name: str, preset: Preset) -> Parent | None:
+    """The heads of a bundle that hears the same emotions relative to profiles, to go on from.
+
+    Raises:
+        BundleError: there is no such bundle.
+        TransferError: it cannot be loaded.
+    """
+    bundle = Bundle.load(name)
+    norm = bundle.norm()
+    if norm is None or bundle.emotions != preset.emotions:
+        return None
+    relative = _load(bundle).get_layer("relative")
+    parts = [layer for layer in relative.layers if isinstance(layer, keras.Model)]
+    return Parent(norm, {part.name: part for part in parts})
 
 
 def lineage(bundle: Bundle) -> dict[str, Any]:

@@ -2,16 +2,19 @@
 
 from dataclasses import replace
 
+import keras
 import numpy as np
 import pytest
 
 from ser_core.lab import targets
 from ser_core.lab.relative import (
+    HEADS,
     NARROW_SHARE,
     NARROW_SHARE_KNOWN,
     SHARPNESS_KNOWN,
     SHRINKAGE,
     Described,
+    Parent,
     References,
     RelativeToProfile,
     fit_head,
@@ -94,19 +97,66 @@ def test_the_norm_spreads_around_the_means_of_speakers() -> None:
     np.testing.assert_allclose(norm.spread, np.sqrt(1 + 0.25), atol=0.1)
 
 
-def test_knowing_the_speaker_tells_apart_what_is_small_beside_the_speakers() -> None:
-    model = fit_relative(described(60, 12, 0), 2, SIZE - 2, steps=200)
-    test = described(20, 12, 1)
+@pytest.fixture(scope="module")
+def fitted() -> keras.Model:
+    """A relative network of 60 speakers."""
+    return fit_relative(described(60, 12, 0), 2, SIZE - 2, steps=200)
+
+
+def answers(model: keras.Model, count: int, test: Described) -> np.ndarray:
+    """Logits of utterances with so many references."""
     references = References(test, 0)
-    accuracy = {}
-    for count in (0, 10):
-        drawn = [references.profile(row, count) for row in range(len(test.labels))]
-        profiles = np.array([profile for profile, _ in drawn])
-        counts = np.array([[found] for _, found in drawn], np.float32)
-        logits = model.predict_on_batch([test.functionals[0], profiles, counts])
-        accuracy[count] = (np.asarray(logits).argmax(axis=1) == test.labels).mean()
-    assert accuracy[10] > 0.9
-    assert accuracy[0] < accuracy[10] - 0.05
+    drawn = [references.profile(row, count) for row in range(len(test.labels))]
+    profiles = np.array([profile for profile, _ in drawn])
+    counts = np.array([[found] for _, found in drawn], np.float32)
+    return np.asarray(model.predict_on_batch([test.functionals[0], profiles, counts]))
+
+
+def test_knowing_the_speaker_tells_apart_what_is_small_beside_the_speakers(
+    fitted: keras.Model,
+) -> None:
+    test = described(20, 12, 1)
+    unknown, known = (
+        (answers(fitted, count, test).argmax(axis=1) == test.labels).mean() for count in (0, 10)
+    )
+    assert known > 0.9
+    assert unknown < known - 0.05
+
+
+def test_heads_that_go_on_know_what_their_parent_s_have_learnt(fitted: keras.Model) -> None:
+    heads = [layer for layer in fitted.layers if isinstance(layer, keras.Model)]
+    parent = Parent(described(60, 12, 0).norm(), {each.name: each for each in heads})
+    assert parent.fits(SIZE, 2, SIZE - 2)
+    child, alone = (
+        fit_relative(described(2, 2, 2), 2, SIZE - 2, steps=1, parent=each)
+        for each in (parent, None)
+    )
+    (relation,) = (layer for layer in child.layers if isinstance(layer, RelativeToProfile))
+    np.testing.assert_allclose(relation.mean, parent.norm.mean)
+    test = described(20, 12, 1)
+    before, after, anew = (answers(each, 10, test) for each in (fitted, child, alone))
+    assert np.abs(after - before).mean() < 0.1
+    assert np.abs(anew - before).mean() > 0.2
+
+
+@pytest.mark.parametrize(
+    ("functionals", "classes", "narrow", "fits"),
+    [
+        (SIZE, 2, SIZE - 2, True),
+        (SIZE + 1, 2, SIZE - 2, False),
+        (SIZE, 3, SIZE - 2, False),
+        (SIZE, 2, SIZE - 1, False),
+    ],
+)
+def test_heads_of_another_kind_do_not_fit(
+    functionals: int, classes: int, narrow: int, *, fits: bool
+) -> None:
+    kinds = {"wide": SIZE, "narrow": SIZE - 2}
+    heads = {f"{kind}_{n}": head(size, 2) for kind, size in kinds.items() for n in range(HEADS)}
+    parent = Parent(described(3, 4, 0).norm(), heads)
+    assert parent.fits(functionals, classes, narrow) == fits
+    fewer = replace(parent, heads={"wide_0": heads["wide_0"]})
+    assert not fewer.fits(functionals, classes, narrow)
 
 
 def test_the_answer_weighs_heads_by_how_well_the_speaker_is_known() -> None:

@@ -11,12 +11,13 @@ import pytest
 
 from ser_core.bundle import Bundle, BundleError, write_info
 from ser_core.cli import main
-from ser_core.lab import build, training, training_command
+from ser_core.lab import build, presets, training, training_command
 from ser_core.lab.card import model_card
-from ser_core.lab.corpora import Utterance
+from ser_core.lab.corpora import Utterance, read
 from ser_core.lab.export import load_keras
 from ser_core.lab.networks import NETWORK
 from ser_core.lab.presets import Preset
+from ser_core.lab.relative import Parent
 from ser_core.lab.splits import Split
 from ser_core.lab.training import TrainingError, fit
 from ser_core.lab.transfer import (
@@ -24,8 +25,10 @@ from ser_core.lab.transfer import (
     begin_with,
     begin_with_bundle,
     gentle,
+    heads_of,
     lineage,
 )
+from ser_core.profile import Norm
 from tests.ser_core.conftest import Trained
 from tests.ser_core.lab.test_presets import SMALL
 from tests.ser_core.lab.test_training import TINY, TRAIN, VALID
@@ -223,6 +226,51 @@ def test_the_command_takes_a_bundle_to_begin_with(monkeypatch: pytest.MonkeyPatc
     assert begun.epochs < usual.epochs
     assert short.epochs == 3
     assert short.learning_rate == begun.learning_rate < usual.learning_rate
+
+
+def test_heads_go_on_from_those_of_a_bundle_that_hears_the_same_emotions(
+    parent: Bundle, trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    preset = presets.preset("relative-cnn")
+    heads = heads_of("default", preset)
+    assert heads is not None
+    assert sorted(heads.heads) == [f"{kind}_{n}" for kind in ("narrow", "wide") for n in range(3)]
+    assert heads_of("default", replace(preset, emotions=("angry", "sad"))) is None
+    assert heads_of(str(parent.path), TINY) is None
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(build, "STEPS_GOING_ON", 2)
+    options = ["--init", "default", "--epochs", "1", "--clips", "64", "--out", "mine"]
+    assert main(["train", "--data", str(trained.manifest), *options]) == 0
+    mine, shipped = Bundle.load("mine"), Bundle.load()
+    assert mine.info["profile"] == shipped.info["profile"]
+    found = heads_of("mine", preset)
+    assert found is not None
+    for name, head in heads.heads.items():
+        # Statistics of batches move at once, what is learnt by little.
+        kernel = head.get_layer(f"{name}_logits").kernel
+        np.testing.assert_allclose(
+            found.heads[name].get_layer(f"{name}_logits").kernel, kernel, atol=0.01
+        )
+
+
+def test_heads_of_another_kind_begin_anew(
+    trained: Trained, caplog: pytest.LogCaptureFixture
+) -> None:
+    preset = presets.preset("relative-cnn")
+    begun: list[Any] = []
+    other = Parent(Norm(np.zeros(3, np.float32), np.ones(3, np.float32)), {})
+
+    def note(*_: Any, parent: Any, **__: Any) -> Any:
+        begun.append(parent)
+        raise InterruptedError
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(build, "fit_relative", note)
+        data = training.prepare(read(trained.manifest).utterances[:4], preset)
+        with pytest.raises(InterruptedError):
+            build.fit_to_profiles(preset, preset.build(), data, 0, False, parent=other)
+    assert begun == [None]
+    assert "heads of another kind: these begin anew" in caplog.text
 
 
 def test_classic_designs_begin_anew(capsys: pytest.CaptureFixture[str]) -> None:
