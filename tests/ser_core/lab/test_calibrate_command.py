@@ -44,6 +44,18 @@ def rows_of(manifest: Path) -> list[dict[str, str]]:
     return [row | {"path": str(manifest.parent / row["path"])} for row in read_rows(manifest)]
 
 
+def told(choice: str, speakers: int = 1) -> dict[str, Any]:
+    """What a bundle might say of its calibration."""
+    row = {
+        "accuracy": 0.5, "uar": 0.5, "ece": 0.1, "log_loss": 1.0, "coverage": 0.0,
+        "accuracy_when_certain": None,
+    }  # fmt: skip
+    return {
+        "data": "x.csv", "n": 20, "speakers": speakers, "choice": choice, "protocol": "p",
+        "before": row, "after": row,
+    }  # fmt: skip
+
+
 def test_the_new_bundle_answers_by_what_was_fitted(
     manifest: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -234,7 +246,7 @@ def test_a_bundle_that_has_a_home_is_calibrated_away_from_it(
     assert expected is not None
     for one, other in zip(again.heard, expected.heard, strict=True):
         np.testing.assert_array_equal(one.logits, other.logits)
-    assert main(["calibrate", "mine", "--data", str(manifest), "--out", "twice"]) in (0, 1)
+    assert main(["calibrate", "mine", "--data", str(manifest), "--out", "twice"]) == 0
     assert (
         "Warning: default is calibrated already: clips that it was calibrated with count twice."
     ) in caplog.messages
@@ -242,18 +254,10 @@ def test_a_bundle_that_has_a_home_is_calibrated_away_from_it(
 
 def test_who_calibrated_a_bundle_no_longer_tests_it() -> None:
     shipped = Bundle.load()
-    row = {
-        "accuracy": 0.5, "uar": 0.5, "ece": 0.1, "log_loss": 1.0, "coverage": 0.0,
-        "accuracy_when_certain": None,
-    }  # fmt: skip
-    made = {
-        "data": "x.csv", "n": 20, "speakers": 1, "choice": "temperature", "protocol": "p",
-        "before": row, "after": row,
-    }  # fmt: skip
     kept = Refit(Calibration(1.25, (0.0,) * 7, 0.5), "temperature", {}, "p")
     judged = shipped.info["judged_by"]
     gone = judged["test"][0]
-    write(shipped, kept, Path("mine"), made, {gone, "mine/anna", judged["valid"][0]})
+    write(shipped, kept, Path("mine"), told("temperature"), {gone, "mine/anna", judged["valid"][0]})
     now = Bundle.load("mine").info["judged_by"]
     assert now["test"] == judged["test"][1:]
     assert now["valid"] == sorted([*judged["valid"], gone])
@@ -264,18 +268,11 @@ def test_a_home_is_written_and_heard_against(manifest: Path) -> None:
     shipped = Recognizer.load()
     norm = shipped.check_profiles()
     home = Profile(norm.mean + norm.spread, COUNT)
-    row = {
-        "accuracy": 0.5, "uar": 0.5, "ece": 0.1, "log_loss": 1.0, "coverage": 0.0,
-        "accuracy_when_certain": None,
-    }  # fmt: skip
     for speakers, whose in (
         (1, "It describes a voice: personal data."),
         (2, "of 2 speakers have in common"),
     ):
-        made = {
-            "data": "x.csv", "n": 20, "speakers": speakers, "choice": "home and temperature",
-            "protocol": "p", "before": row, "after": row,
-        }  # fmt: skip
+        made = told("home and temperature", speakers)
         kept = Calibration(1.25, (0.0,) * 7, 0.5, home)
         shutil.rmtree("mine", ignore_errors=True)
         write(shipped.bundle, Refit(kept, "home and temperature", {}, "p"), Path("mine"), made)
@@ -286,27 +283,18 @@ def test_a_home_is_written_and_heard_against(manifest: Path) -> None:
     np.testing.assert_array_equal(mine.hear(clip).logits, expected.logits)
     np.testing.assert_array_equal(mine.away().hear(clip).logits, shipped.hear(clip).logits)
     # A calibration that leaves the home as it is says no other of it.
-    later = made | {"speakers": 7, "choice": "temperature"}
     kept = replace(kept, temperature=1.5)
-    write(mine.bundle, Refit(kept, "temperature", {}, "p"), Path("mine"), later)
+    write(mine.bundle, Refit(kept, "temperature", {}, "p"), Path("mine"), told("temperature", 7))
     assert Bundle.load("mine").info["home"] == mine.bundle.info["home"]
     assert "of 2 speakers have in common" in Bundle.load("mine").card
 
 
 def test_a_calibration_can_be_told_from_none_and_taken_back(manifest: Path) -> None:
     """A bias of nothing is not written, so that such a bundle stays readable everywhere."""
-    row = {
-        "accuracy": 0.5, "uar": 0.5, "ece": 0.1, "log_loss": 1.0, "coverage": 0.0,
-        "accuracy_when_certain": None,
-    }  # fmt: skip
-    made = {
-        "data": "x.csv", "n": 20, "speakers": 1, "choice": "as it is", "protocol": "p",
-        "before": row, "after": row,
-    }  # fmt: skip
     for bias in ((0.1, -0.1, 0, 0, 0, 0, 0), (0.0,) * 7):
         kept = Calibration(1.25, tuple(map(float, bias)), 0.5)
         shutil.rmtree("mine", ignore_errors=True)
-        write(Bundle.load(), Refit(kept, "as it is", {}, "p"), Path("mine"), made)
+        write(Bundle.load(), Refit(kept, "as it is", {}, "p"), Path("mine"), told("as it is"))
         written = Bundle.load("mine")
         assert ("bias" in written.info) == any(bias)
         assert (written.temperature, written.threshold) == (1.25, 0.5)

@@ -44,6 +44,13 @@ def test_training_reports_the_figure_of_speakers_never_heard(
     )
 
 
+def unreadable(rows: list[dict[str, str]], split: str) -> list[dict[str, str]]:
+    return [
+        row | {"path": f"letter{number}.wav"} if row["split"] == split else row
+        for number, row in enumerate(rows)
+    ]
+
+
 def relabelled(rows: list[dict[str, str]], split: str, label: str) -> list[dict[str, str]]:
     return [row | {"label": label} if row["split"] == split else row for row in rows]
 
@@ -90,10 +97,7 @@ BAD_DATA = {
         "no recording to test on is angry or disgust",
     ),
     "unreadable tests": (
-        lambda rows: [
-            row | {"path": f"letter{i}.wav"} if row["split"] == "test" else row
-            for i, row in enumerate(rows)
-        ],
+        lambda rows: unreadable(rows, "test"),
         "none of the 6 recordings to test on can be used",
     ),
     "missing files": (
@@ -101,10 +105,7 @@ BAD_DATA = {
         "no row can be used (48 x no such file)",
     ),
     "unreadable validation": (
-        lambda rows: [
-            row | {"path": f"letter{i}.wav"} if row["split"] == "valid" else row
-            for i, row in enumerate(rows)
-        ],
+        lambda rows: unreadable(rows, "valid"),
         "validation needs utterances of at least two of",
     ),
 }
