@@ -267,8 +267,9 @@ def fit_to_profiles(
         steps=steps if parent is None else min(steps, STEPS_GOING_ON),
         parent=parent,
     )
-    norm = described.norm() if parent is None else parent.norm
-    return preset.whole_relative(describer, relative), norm
+    # Its own speakers' even so: profile tokens of the parent, whose network is another, are none of
+    # this model's.
+    return preset.whole_relative(describer, relative), described.norm()
 
 
 def write_bundle(order: Order, fitted: Fitted) -> dict[str, Any]:

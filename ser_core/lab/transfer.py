@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import keras
+import numpy as np
 
 from ser_core.bundle import Bundle, sha256
 from ser_core.lab.evaluation import speaker_key
@@ -14,8 +15,9 @@ from ser_core.lab.export import load_keras
 from ser_core.lab.networks import NETWORK
 from ser_core.lab.parts import in_words, known_by
 from ser_core.lab.presets import Preset, Schedule
-from ser_core.lab.relative import Parent
+from ser_core.lab.relative import Parent, RelativeToProfile
 from ser_core.lab.splits import Split
+from ser_core.profile import Norm
 
 logger = logging.getLogger(__name__)
 
@@ -92,12 +94,13 @@ def heads_of(name: str, preset: Preset) -> Parent | None:
         TransferError: it cannot be loaded.
     """
     bundle = Bundle.load(name)
-    norm = bundle.norm()
-    if norm is None or bundle.emotions != preset.emotions:
+    if bundle.norm() is None or bundle.emotions != preset.emotions:
         return None
-    relative = _load(bundle).get_layer("relative")
-    parts = [layer for layer in relative.layers if isinstance(layer, keras.Model)]
-    return Parent(norm, {part.name: part for part in parts})
+    layers = _load(bundle).get_layer("relative").layers
+    # Of the network and not of bundle.json, which tells of the last speakers that it learnt from.
+    (relation,) = (layer for layer in layers if isinstance(layer, RelativeToProfile))
+    norm = Norm(np.array(relation.mean, np.float32), np.array(relation.spread, np.float32))
+    return Parent(norm, {part.name: part for part in layers if isinstance(part, keras.Model)})
 
 
 def lineage(bundle: Bundle) -> dict[str, Any]:

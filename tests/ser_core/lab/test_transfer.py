@@ -28,7 +28,7 @@ from ser_core.lab.transfer import (
     heads_of,
     lineage,
 )
-from ser_core.profile import Norm
+from ser_core.profile import Norm, Profile, ProfileError
 from tests.ser_core.conftest import Trained
 from tests.ser_core.lab.test_presets import SMALL
 from tests.ser_core.lab.test_training import TINY, TRAIN, VALID
@@ -242,9 +242,16 @@ def test_heads_go_on_from_those_of_a_bundle_that_hears_the_same_emotions(
     options = ["--init", "default", "--epochs", "1", "--clips", "64", "--out", "mine"]
     assert main(["train", "--data", str(trained.manifest), *options]) == 0
     mine, shipped = Bundle.load("mine"), Bundle.load()
-    assert mine.info["profile"] == shipped.info["profile"]
     found = heads_of("mine", preset)
     assert found is not None
+    np.testing.assert_array_equal(found.norm.mean, heads.norm.mean)
+    np.testing.assert_allclose(heads.norm.mean, shipped.info["profile"]["mean"], rtol=1e-6)
+    # The networks differ, and so do profiles: one's tokens are not the other's.
+    norms = mine.norm(), shipped.norm()
+    assert norms[0] is not None
+    assert norms[1] is not None
+    with pytest.raises(ProfileError, match="of another model"):
+        Profile.from_token(Profile(norms[1].mean, 1.0).to_token(norms[1]), norms[0])
     for name, head in heads.heads.items():
         # Statistics of batches move at once, what is learnt by little.
         kernel = head.get_layer(f"{name}_logits").kernel
