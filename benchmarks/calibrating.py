@@ -3,9 +3,10 @@
     python -m benchmarks.calibrating [BUNDLE] [--data FOLDER] [--corpora NAME ...] [--draws 12]
 
 Of each corpus, clips of some speakers calibrate the bundle as the command does, and clips of the
-others, MOST at most, are judged by what came of it, without references: as it is, with temperature,
-bias and threshold refitted alone, and with what is kept, which may hold a home as well. Speakers
-that the bundle was trained on, or chosen by, are left out.
+others, MOST at most, are judged by what came of it, without references: as it is, after the clips
+without their labels (`--recordings`), and with them, by temperature, bias and threshold alone, and
+by what is kept, which may hold a home as well. Speakers that the bundle was trained on, or chosen
+by, are left out. `--neutral` is the share of the clips that is neutral, as most talk is.
 """
 
 import argparse
@@ -21,13 +22,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ser_core import Recognizer
-from ser_core.lab.calibrate import AS_IT_IS, Calibration, CalibrationError, Refit, refit
-from ser_core.lab.calibrate_command import hear_at_home
+from ser_core.lab.calibrate import Calibration, CalibrationError, refit
+from ser_core.lab.calibrate_command import location, recalibrate
 from ser_core.lab.corpora import Utterance, read
 from ser_core.lab.evaluation import Outcome, figures, hear_all, speaker_key
+from ser_core.lab.home import descriptions, home_of
+from ser_core.lab.places import UNLIKE
 from ser_core.lab.risk import trust
+from ser_core.lab.unlabelled import settled
 
-WAYS = ("as it is", "without a home", "as kept")
+WAYS = ("as it is", "without labels", "with labels, no home", "with labels, as kept")
 MOST = 500
 """Clips of others that are judged, at most."""
 
@@ -39,6 +43,7 @@ def main() -> None:
     parser.add_argument("--corpora", nargs="*", default=[], help="default: all with such speakers")
     parser.add_argument("--draws", type=int, default=12)
     parser.add_argument("--clips", type=int, default=50)
+    parser.add_argument("--neutral", type=float, help="default: as it comes")
     parser.add_argument("--speakers", type=int, default=4, help="who speak in these, at most")
     options = parser.parse_args()
     recognizer = Recognizer.load(options.bundle, interpreters=2)
@@ -50,9 +55,12 @@ def main() -> None:
             corpora[utterance.corpus].append(utterance)
     if unknown := {*options.corpora} - {*corpora}:
         parser.error(f"no new speakers of {', '.join(sorted(unknown))} there")
-    columns = " | ".join(f"{way}: UAR, error, log-loss" for way in WAYS)
+    columns = " | ".join(
+        f"{way}: UAR, error, log-loss" + (" (UAR fell)" if way != WAYS[0] else "") for way in WAYS
+    )
     print(f"{recognizer.bundle.name} {recognizer.bundle.version}, {options.clips} clips\n")
-    print(f"| corpus, speakers | {columns} | changed | UAR fell |\n|---|---|---|---|---|---|")
+    print(f"| corpus, speakers | distance, from elsewhere | {columns} |")
+    print(f"|---|---|{'---|' * len(WAYS)}")
     for corpus in options.corpora or sorted(corpora):
         outcome = hear_all(recognizer, corpora[corpus])
         if len({speaker_key(u) for u in outcome.utterances}) > 1:
@@ -68,38 +76,50 @@ def show(
     count = min(options.speakers, len(speakers) // 2)
     rng = np.random.default_rng(0)
     results: list[list[tuple[float, float, float]]] = []
-    changed = 0
+    distances = []
     for _ in range(options.draws):
         mine = np.isin(names, rng.choice(speakers, count, replace=False))
-        clips = rng.permutation(np.flatnonzero(mine))[: options.clips]
+        clips = drawn_from(np.flatnonzero(mine), outcome, options, rng)
         others = rng.permutation(np.flatnonzero(~mine))[:MOST]
-        drawn = chosen(outcome, clips)
-        present = Calibration.of(recognizer.bundle)
+        drawn, judged = chosen(outcome, clips), chosen(outcome, others)
+        where, present = location(recognizer.bundle, drawn), Calibration.of(recognizer.bundle)
         try:
-            alone = refit(drawn, present)
+            labels = [refit(drawn, present).kept, recalibrate(recognizer, drawn, where).kept]
         except CalibrationError as error:
             print(f"{corpus}: a draw is left out: {error}", file=sys.stderr)
             continue
-        kept = refit(drawn, present, at_home=hear_at_home(recognizer, drawn))
-        judged = chosen(outcome, others)
-        changed += kept.choice != AS_IT_IS
-        results.append(
-            [
-                measured(judged, present),
-                measured(judged, alone.kept),
-                measured(at_home(recognizer, judged, kept), kept.kept),
-            ]
-        )
+        distances.append(where[1] if where else np.nan)
+        described = descriptions(drawn)
+        alone = present
+        if described and distances[-1] > UNLIKE:
+            alone = settled(recognizer.bundle, home_of(described))
+        results.append([measured(recognizer, judged, each) for each in (present, alone, *labels)])
     if not results:
         return
-    means = np.mean(results, axis=0)
-    cells = " | ".join(f"{uar:.3f}, {ece:.3f}, {loss:.3f}" for uar, ece, loss in means)
-    fell = np.mean([row[2][0] < row[0][0] for row in results])
+    table = np.array(results)
+    cells = []
+    for way in range(len(WAYS)):
+        uar, ece, loss = table[:, way].mean(axis=0)
+        fell = (table[:, way, 0] < table[:, 0, 0]).mean()
+        cells.append(f"{uar:.3f}, {ece:.3f}, {loss:.3f}" + (f" ({fell:.0%})" if way else ""))
+    elsewhere = np.mean(np.array(distances) > UNLIKE)
     print(
-        f"| {corpus}, {count} of {len(speakers)} | {cells} | {changed / len(results):.0%} "
-        f"| {fell:.0%} |",
+        f"| {corpus}, {count} of {len(speakers)} | {np.mean(distances):.2f}, {elsewhere:.0%} "
+        f"| {' | '.join(cells)} |",
         flush=True,
     )
+
+
+def drawn_from(
+    rows: NDArray[np.int64], outcome: Outcome, options: argparse.Namespace, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """The clips that calibrate."""
+    rows = rng.permutation(rows)
+    if options.neutral is None:
+        return rows[: options.clips]
+    neutral = outcome.labels[rows] == outcome.emotions.index("neutral")
+    ordinary = rows[neutral][: round(options.neutral * options.clips)]
+    return np.concatenate([ordinary, rows[~neutral][: options.clips - len(ordinary)]])
 
 
 def chosen(outcome: Outcome, rows: NDArray[np.int64]) -> Outcome:
@@ -114,16 +134,13 @@ def chosen(outcome: Outcome, rows: NDArray[np.int64]) -> Outcome:
     )
 
 
-def at_home(recognizer: Recognizer, outcome: Outcome, found: Refit) -> Outcome:
-    """What the bundle with that calibration hears."""
-    home = found.kept.home
-    if home is None:
-        return outcome
-    return hear_all(recognizer.away(), outcome.utterances, profiles=[home] * len(outcome.heard))
-
-
-def measured(outcome: Outcome, calibration: Calibration) -> tuple[float, float, float]:
+def measured(
+    recognizer: Recognizer, outcome: Outcome, calibration: Calibration
+) -> tuple[float, float, float]:
     """UAR among all emotions, expected calibration error and log-loss."""
+    if (home := calibration.home) is not None:
+        there = [home] * len(outcome.heard)
+        outcome = hear_all(recognizer.away(), outcome.utterances, profiles=there)
     probabilities = outcome.probabilities(calibration.temperature, calibration.bias)
     result: dict[str, Any] = figures(outcome.emotions, outcome.labels, probabilities.argmax(axis=1))
     sure = trust(probabilities, outcome.labels, 0.0)

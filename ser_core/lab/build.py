@@ -23,6 +23,7 @@ from ser_core.lab.describe import describe
 from ser_core.lab.evaluation import Outcome, hear_all, scores, speaker_key
 from ser_core.lab.hardening import harden_once
 from ser_core.lab.parts import judged_by, split_of, usable
+from ser_core.lab.places import Places
 from ser_core.lab.presets import FUNCTIONALS, Preset
 from ser_core.lab.relative import STEPS_GOING_ON, Parent, fit_relative
 from ser_core.lab.search import grid_of, search
@@ -194,9 +195,11 @@ def fit_spectral(
         more = {"wanted": valid_set.corpora, "seed": order.seed, "progress": progress}
         model = harden_once(hardened, preset, model, train_set, **more)
     parent = heads_of(order.init, preset) if order.init else None
-    whole, norm = fit_to_profiles(
+    whole, norm, places = fit_to_profiles(
         preset, model, train_set, order.seed, progress, wanted=valid_set.corpora, parent=parent
     )
+    if places is not None:
+        details["places"] = places.to_info()
     return Fitted(whole, history, readable, norm, details)
 
 
@@ -245,8 +248,9 @@ def fit_to_profiles(
     *,
     wanted: Sequence[str] = (),
     parent: Parent | None = None,
-) -> tuple[Any, Norm]:
-    """The whole model that hears relative to a speaker's profile, and what is normal for it.
+) -> tuple[Any, Norm, Places | None]:
+    """The whole model that hears relative to a speaker's profile, what is normal for it, and where
+    its corpora lie.
 
     Its heads go on from those of `parent`, if these are of the same kind.
     """
@@ -269,7 +273,8 @@ def fit_to_profiles(
     )
     # Its own speakers' even so: profile tokens of the parent, whose network is another, are none of
     # this model's.
-    return preset.whole_relative(describer, relative), described.norm()
+    places = Places.of(described.first(narrow))
+    return preset.whole_relative(describer, relative), described.norm(), places
 
 
 def write_bundle(order: Order, fitted: Fitted) -> dict[str, Any]:

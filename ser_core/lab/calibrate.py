@@ -95,14 +95,16 @@ def refit(
     present: Calibration,
     *,
     at_home: Outcome | None = None,
+    elsewhere: bool = False,
     balanced: bool = False,
 ) -> Refit:
     """Fit the candidates, judge each on clips it was not fitted to, and keep what helps.
 
     Each fold of speakers is judged by what was fitted to the others; where there is one speaker, or
     none is named, each tenth of the clips. `at_home` are the same clips, each heard relative to
-    `home.homes_of_others`; without, a home is no candidate. `balanced` counts each class the same,
-    for clips whose shares are not those of later use.
+    `home.homes_of_others`; without, a home is no candidate. If they are from `elsewhere` than the
+    bundle's corpora, it need not be surely better than none: it is kept unless it is surely worse.
+    `balanced` counts each class the same, for clips whose shares are not those of later use.
 
     Raises:
         CalibrationError: the clips are too few, or all of one class.
@@ -124,6 +126,9 @@ def refit(
             rest = np.flatnonzero(folds != fold)
             fitted = fit(_chosen(heard, rest), labels[rest], weights[rest], present, name)
             held_out[name][folds == fold] = heard.probabilities(*fitted)[folds == fold]
+    if elsewhere and not _surely_better(held_out[AS_IT_IS], held_out[HOME], labels, weights):
+        choice = HOME
+    for name in windows:
         if _surely_better(held_out[name], held_out[choice], labels, weights):
             choice = name
     temperature, bias = fit(windows[choice], labels, weights, present, choice)

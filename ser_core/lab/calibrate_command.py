@@ -26,8 +26,11 @@ from ser_core.lab.calibrate import (
 )
 from ser_core.lab.card import model_card
 from ser_core.lab.corpora import CorpusError, read
-from ser_core.lab.home import homes_of_others
+from ser_core.lab.home import UNLABELLED, descriptions, home_of, homes_of_others
 from ser_core.lab.parts import in_words, known_by, part_of
+from ser_core.lab.places import UNLIKE, Places
+from ser_core.lab.unlabelled import answers_there, files_of, locate, print_json, settled, show
+from ser_core.lab.unlabelled import evidence as evidence_of
 from ser_core.recognizer import Recognizer
 
 logger = logging.getLogger(__name__)
@@ -40,9 +43,18 @@ MARK = "+calibrated"
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
-    """`ser calibrate BUNDLE --data MINE.csv [--out FOLDER | --in-place]`."""
+    """`ser calibrate BUNDLE (--data CSV | --recordings PATH...) [--out FOLDER | --in-place]`."""
     command.add_argument("model", help="name or folder of a bundle")
-    command.add_argument("--data", type=Path, required=True, help=DATA_HELP)
+    clips = command.add_mutually_exclusive_group(required=True)
+    clips.add_argument("--data", type=Path, help=f"clips with labels: {DATA_HELP}")
+    clips.add_argument(
+        "--recordings",
+        nargs="+",
+        type=Path,
+        metavar="PATH",
+        help="recordings without labels, files or folders, of various speakers: tells whether they "
+        "are unlike what the model was trained on, and if so what is normal there",
+    )
     command.add_argument(
         "--split", choices=("train", "valid", "test"), help="only this part of the data"
     )
@@ -61,6 +73,8 @@ def main(options: argparse.Namespace) -> int:
     """Refit, say what it gained, and write the bundle."""
     recognizer = Recognizer.load(options.model, interpreters=evaluation.WORKERS)
     bundle = recognizer.bundle
+    if options.recordings:
+        return _without_labels(recognizer, options)
     out = _place(bundle, options)
     reading = read(options.data)
     evaluation.log_skipped(reading)
@@ -81,15 +95,70 @@ def main(options: argparse.Namespace) -> int:
     for reason, count in Counter(reason for _, reason in outcome.skipped).items():
         logger.warning("left out %d (%s)", count, reason)
     check(outcome)
-    at_home = hear_at_home(recognizer, outcome, sys.stderr.isatty())
-    found = refit(outcome, Calibration.of(bundle), at_home=at_home, balanced=options.balanced)
+    where = location(bundle, outcome)
+    found = recalibrate(recognizer, outcome, where, options.balanced, sys.stderr.isatty())
     heard = {evaluation.speaker_key(u) for u in outcome.utterances if u.speaker}
-    write(bundle, found, out, evidence(outcome, found, options), heard)
+    write(bundle, found.kept, out, evidence(outcome, found, options), heard)
     if options.json:
-        print(json.dumps({"bundle": str(out), **_summary(bundle, found)}))
+        nearest = dict(zip(("nearest", "distance"), where or (None, None), strict=True))
+        print(json.dumps({"bundle": str(out), **_summary(bundle, found), **nearest}))
     else:
-        _show(bundle, outcome, found, out)
+        _show(bundle, outcome, found, where, out)
     return 0
+
+
+def _without_labels(recognizer: Recognizer, options: argparse.Namespace) -> int:
+    """Say whether recordings are from elsewhere; if so, write a bundle that is at home there."""
+    bundle, progress = recognizer.bundle, sys.stderr.isatty()
+    for given in ("split", "balanced"):
+        if getattr(options, given):
+            raise CalibrationError(f"--{given} goes with --data: recordings alone have no labels")
+    out = _place(bundle, options)
+    files = files_of(options.recordings)
+    place = locate(recognizer, files, progress)
+    there = None
+    if place.unlike:
+        there = answers_there(recognizer, place, progress)
+        made = evidence_of(place, options.recordings)
+        write(bundle, settled(bundle, place.home), out, made)
+    written = out if place.unlike else None
+    if options.json:
+        print_json(place, there, written)
+    else:
+        show(bundle, place, there, written)
+    return 0
+
+
+def location(bundle: Bundle, outcome: evaluation.Outcome) -> tuple[str, float] | None:
+    """The corpus of a bundle that clips are most like, and how far they are from it.
+
+    None if the bundle does not say what its corpora are like.
+    """
+    places, described = Places.of_bundle(bundle), descriptions(outcome)
+    if places is None or described is None:
+        return None
+    return places.nearest(home_of(described).mean)
+
+
+def recalibrate(
+    recognizer: Recognizer,
+    outcome: evaluation.Outcome,
+    where: tuple[str, float] | None,
+    balanced: bool = False,
+    progress: bool = False,
+) -> Refit:
+    """`refit`, with a home among the candidates unless the clips are like what the bundle knows."""
+    elsewhere = where is not None and where[1] > UNLIKE
+    at_home = None
+    if elsewhere or where is None:
+        at_home = hear_at_home(recognizer, outcome, progress)
+    return refit(
+        outcome,
+        Calibration.of(recognizer.bundle),
+        at_home=at_home,
+        elsewhere=elsewhere and at_home is not None,
+        balanced=balanced,
+    )
 
 
 def hear_at_home(
@@ -129,19 +198,20 @@ def evidence(
 
 def write(
     bundle: Bundle,
-    found: Refit,
+    kept: Calibration,
     out: Path,
     calibration: dict[str, Any],
     heard: Collection[str] = (),
 ) -> None:
     """Write the calibrated bundle; one that was there is whole at every moment.
 
+    `calibration` is what it says of how that came about, its `choice` whether the home is new.
+
     Speakers who were `heard` are from now on none of those that test it.
 
     Raises:
         BundleError: the folder cannot be written.
     """
-    kept = found.kept
     info = {
         **bundle.info,
         "name": out.resolve().name,
@@ -162,7 +232,7 @@ def write(
         info["name"] = bundle.name
     if not any(kept.bias):
         del info["bias"]
-    if kept.home is not None and found.choice in AT_HOME:
+    if kept.home is not None and calibration["choice"] in {*AT_HOME, UNLABELLED}:
         # Enough digits for the float32 values that there are.
         mean = [float(f"{value:.9g}") for value in kept.home.mean]
         told = {"speakers": calibration["speakers"], "count": kept.home.count}
@@ -217,10 +287,24 @@ def _summary(bundle: Bundle, found: Refit) -> dict[str, Any]:
     }
 
 
-def _show(bundle: Bundle, outcome: evaluation.Outcome, found: Refit, out: Path) -> None:
+def _show(
+    bundle: Bundle,
+    outcome: evaluation.Outcome,
+    found: Refit,
+    where: tuple[str, float] | None,
+    out: Path,
+) -> None:
     counts = Counter(bundle.emotions[label] for label in outcome.labels.tolist())
     classes = ", ".join(f"{count} {emotion}" for emotion, count in counts.most_common())
-    print(f"{len(outcome.labels)} clips ({classes}); {found.protocol}.\n")
+    print(f"{len(outcome.labels)} clips ({classes}); {found.protocol}.")
+    if where is not None:
+        corpus, distance = where
+        how = "from elsewhere than" if distance > UNLIKE else "like"
+        print(
+            f"They are {how} what it was trained on: {distance:.2f} deviations of a speaker from "
+            f"{corpus or 'the nearest corpus'}."
+        )
+    print()
     print(f"{'':28}{'UAR':>7}{'accuracy':>10}{'ECE':>7}{'log-loss':>10}{'certain':>9}{'right':>7}")
     titles = {**{name: name for name in found.figures}, "kept": "what is kept"}
     for name, row in found.figures.items():

@@ -7,6 +7,7 @@ from typing import Any
 from ser_core.bundle import Bundle
 from ser_core.emotions import NEAREST
 from ser_core.lab.acquaintance import NEVER_HEARD
+from ser_core.lab.home import UNLABELLED
 from ser_core.lab.schemes import ACTED
 
 LICENCES = {
@@ -85,6 +86,13 @@ def _lineage(init: dict[str, Any]) -> str:
 
 def _calibration(made: dict[str, Any]) -> str:
     """What `ser calibrate` did."""
+    if made["choice"] == UNLABELLED:
+        return (
+            f"## Calibrated afterwards\n\nTo {made['n']} recordings without labels "
+            f"({made['data']}), which lie {made['distance']:.2f} deviations of a speaker from the "
+            f"nearest corpus that it was trained on ({made['nearest'] or 'unnamed'}). How right it "
+            "is there was not measured; the figures above are those of before."
+        )
     names = {"before": "as it was", "after": "as it is"}
     rows = "\n".join(
         f"| {title} | {row['accuracy']:.3f} | {row['uar']:.3f} | {row['ece']:.3f} | "

@@ -100,7 +100,7 @@ def read_folder(folder: Path, corpus: str | None = None) -> Reading:
     reading = Reading()
     seen: dict[tuple[str, ...], Path] = {}
     sexes = _cremad_sexes(folder)
-    for path in _recordings(folder):
+    for path in recordings(folder):
         name = corpus or _corpus_of(path)
         if name is None:
             reading.skipped.append((path, "not a name of any known corpus"))
@@ -200,7 +200,8 @@ def read_manifest(manifest: Path, corpus: str | None = None) -> Reading:
     return reading
 
 
-def _recordings(folder: Path) -> Iterator[Path]:
+def recordings(folder: Path) -> Iterator[Path]:
+    """Files in it and below whose names are those of recordings, in order."""
     for path in sorted(folder.rglob("*")):
         # macOS leaves a hidden ._name beside each file on foreign disks.
         if path.suffix.lower() in AUDIO_SUFFIXES and not path.name.startswith("."):

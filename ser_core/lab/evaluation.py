@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -64,23 +65,7 @@ def hear_all(
             known.append((utterance, emotions.index(label)))
             of_known.append(profile)
 
-    def hear(utterance: Utterance, profile: Profile | None) -> Heard | str:
-        try:
-            return recognizer.hear(utterance.path, profile=profile)
-        except (AudioError, OSError) as e:
-            logger.warning("skipped %s: %s", utterance.path, e)
-            return f"cannot be read: {type(e).__name__}"
-
-    with ThreadPoolExecutor(WORKERS) as pool:
-        answers = list(
-            tqdm(
-                pool.map(hear, (utterance for utterance, _ in known), of_known),
-                total=len(known),
-                desc="judging",
-                unit="clip",
-                disable=not progress,
-            )
-        )
+    answers = hear_files(recognizer, [u.path for u, _ in known], progress, of_known)
     kept, labels, heard = [], [], []
     for (utterance, label_index), answer in zip(known, answers, strict=True):
         if isinstance(answer, str):
@@ -90,6 +75,36 @@ def hear_all(
         labels.append(label_index)
         heard.append(answer)
     return Outcome(emotions, kept, np.array(labels, np.int64), heard, skipped)
+
+
+def hear_files(
+    recognizer: Recognizer,
+    paths: Sequence[Path],
+    progress: bool = False,
+    profiles: Sequence[Profile | None] | None = None,
+) -> list[Heard | str]:
+    """What the exported model hears in each file, or why it cannot be read.
+
+    With `profiles`, one for each file, it is heard relative to them.
+    """
+
+    def hear(path: Path, profile: Profile | None) -> Heard | str:
+        try:
+            return recognizer.hear(path, profile=profile)
+        except (AudioError, OSError) as e:
+            logger.warning("skipped %s: %s", path, e)
+            return f"cannot be read: {type(e).__name__}"
+
+    with ThreadPoolExecutor(WORKERS) as pool:
+        return list(
+            tqdm(
+                pool.map(hear, paths, profiles or [None] * len(paths)),
+                total=len(paths),
+                desc="judging",
+                unit="clip",
+                disable=not progress,
+            )
+        )
 
 
 def scores(outcome: Outcome, temperature: float = 1.0, bias: Bias = ()) -> dict[str, Any]:

@@ -17,6 +17,8 @@ COUNT = 2.0
 """References of the speaker that it counts as, so that normal moves half of the way: on corpora
 never heard one gave less, and more made answers worse where they had been best
 (`benchmarks/experiments.md`)."""
+UNLABELLED = "home, without labels"
+"""What a calibration is called of which nobody could say whether it helps."""
 
 
 def home_of(described: Sequence[Profile]) -> Profile:

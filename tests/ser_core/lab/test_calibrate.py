@@ -179,6 +179,18 @@ def test_a_home_that_does_not_help_leaves_the_one_that_there_was() -> None:
     assert found.kept.home is before.home
 
 
+def test_elsewhere_a_home_is_kept_unless_it_is_surely_worse() -> None:
+    heard = clips(60, described=True)
+    alike = clips(60)
+    assert refit(heard, PRESENT, at_home=alike).choice == AS_IT_IS
+    found = refit(heard, PRESENT, at_home=alike, elsewhere=True)
+    assert found.choice == HOME
+    assert found.kept.home == Profile(np.float32([29.5]), COUNT)
+    worse = refit(heard, PRESENT, at_home=clips(60, scale=0.01), elsewhere=True)
+    assert worse.choice == AS_IT_IS
+    assert worse.kept.home is None
+
+
 def test_what_does_not_help_is_left_as_it_is() -> None:
     found = refit(clips(60, seed=3), PRESENT)
     assert found.choice == AS_IT_IS

@@ -13,7 +13,7 @@ from ser_core import Recognizer
 from ser_core.bundle import Bundle, write_info
 from ser_core.cli import main
 from ser_core.lab import evaluation
-from ser_core.lab.calibrate import Calibration, CalibrationError, Refit
+from ser_core.lab.calibrate import Calibration, CalibrationError
 from ser_core.lab.calibrate_command import hear_at_home, write
 from ser_core.lab.corpora import read
 from ser_core.lab.home import COUNT
@@ -99,8 +99,9 @@ def test_what_was_gained_is_shown_as_a_table(
     assert main(["calibrate", "default", "--data", str(few)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("24 clips (8 angry, 8 neutral, 8 sad); each of 4 speakers")
-    assert lines[2].split() == ["UAR", "accuracy", "ECE", "log-loss", "certain", "right"]
-    assert [line[:28].strip() for line in lines[3:9]] == [
+    assert lines[1].startswith("They are from elsewhere than what it was trained on: ")
+    assert lines[3].split() == ["UAR", "accuracy", "ECE", "log-loss", "certain", "right"]
+    assert [line[:28].strip() for line in lines[4:10]] == [
         "as it is", "temperature", "temperature and bias", "home and temperature",
         "home, temperature and bias", "what is kept",
     ]  # fmt: skip
@@ -108,6 +109,34 @@ def test_what_was_gained_is_shown_as_a_table(
         "wrote models/default-calibrated: SER_MODEL=models/default-calibrated ser serve"
     )
     assert Bundle.load("models/default-calibrated").name == "default-calibrated"
+
+
+def test_where_the_model_is_at_home_no_home_is_tried(
+    manifest: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(Bundle.load().path, "mine")
+    info = {key: value for key, value in Bundle.load("mine").info.items() if key != "format"}
+    order = ["calibrate", "mine", "--data", str(manifest), "--json"]
+    tried = {}
+    for name, places in (
+        ("known", {"spread": [1000.0], "means": {"": [0.0]}}),
+        ("unknown", {"spread": [1e-3], "means": {"": [0.0]}}),
+        ("not told", None),
+    ):
+        write_info(Path("mine"), info | {"places": places})
+        assert main([*order, "--out", name]) == 0
+        result = json.loads(capsys.readouterr().out)
+        tried[name] = [each for each in result["figures"] if "home" in each]
+        assert (result["nearest"], result["distance"] is None) == (
+            (None, True) if places is None else ("", False)
+        )
+    assert tried["known"] == []
+    assert tried["unknown"] == tried["not told"] == [
+        "home and temperature", "home, temperature and bias",
+    ]  # fmt: skip
+    write_info(Path("mine"), info | {"places": {"spread": [1.0], "means": {"": [0.0, 0.0]}}})
+    assert main([*order, "--out", "other"]) == 1
+    assert "the places in its bundle.json are damaged" in capsys.readouterr().err
 
 
 def test_a_bundle_is_changed_in_place_only_when_asked_to(manifest: Path) -> None:
@@ -254,7 +283,7 @@ def test_a_bundle_that_has_a_home_is_calibrated_away_from_it(
 
 def test_who_calibrated_a_bundle_no_longer_tests_it() -> None:
     shipped = Bundle.load()
-    kept = Refit(Calibration(1.25, (0.0,) * 7, 0.5), "temperature", {}, "p")
+    kept = Calibration(1.25, (0.0,) * 7, 0.5)
     judged = shipped.info["judged_by"]
     gone = judged["test"][0]
     write(shipped, kept, Path("mine"), told("temperature"), {gone, "mine/anna", judged["valid"][0]})
@@ -275,7 +304,7 @@ def test_a_home_is_written_and_heard_against(manifest: Path) -> None:
         made = told("home and temperature", speakers)
         kept = Calibration(1.25, (0.0,) * 7, 0.5, home)
         shutil.rmtree("mine", ignore_errors=True)
-        write(shipped.bundle, Refit(kept, "home and temperature", {}, "p"), Path("mine"), made)
+        write(shipped.bundle, kept, Path("mine"), made)
         assert whose in Bundle.load("mine").card
     mine = Recognizer.load("mine")
     clip = (act("b4", "sad"), 16_000)
@@ -284,7 +313,7 @@ def test_a_home_is_written_and_heard_against(manifest: Path) -> None:
     np.testing.assert_array_equal(mine.away().hear(clip).logits, shipped.hear(clip).logits)
     # A calibration that leaves the home as it is says no other of it.
     kept = replace(kept, temperature=1.5)
-    write(mine.bundle, Refit(kept, "temperature", {}, "p"), Path("mine"), told("temperature", 7))
+    write(mine.bundle, kept, Path("mine"), told("temperature", 7))
     assert Bundle.load("mine").info["home"] == mine.bundle.info["home"]
     assert "of 2 speakers have in common" in Bundle.load("mine").card
 
@@ -294,7 +323,7 @@ def test_a_calibration_can_be_told_from_none_and_taken_back(manifest: Path) -> N
     for bias in ((0.1, -0.1, 0, 0, 0, 0, 0), (0.0,) * 7):
         kept = Calibration(1.25, tuple(map(float, bias)), 0.5)
         shutil.rmtree("mine", ignore_errors=True)
-        write(Bundle.load(), Refit(kept, "as it is", {}, "p"), Path("mine"), told("as it is"))
+        write(Bundle.load(), kept, Path("mine"), told("as it is"))
         written = Bundle.load("mine")
         assert ("bias" in written.info) == any(bias)
         assert (written.temperature, written.threshold) == (1.25, 0.5)

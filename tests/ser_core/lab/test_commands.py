@@ -14,6 +14,7 @@ from ser_core.cli import main
 from ser_core.lab import build, classic_training, training, training_command
 from ser_core.lab.checkpoint import CheckpointError
 from ser_core.lab.export import ExportError
+from ser_core.lab.places import Places
 from ser_core.lab.presets import PRESETS, Schedule
 from tests.acting import read_rows, write_manifest
 from tests.ser_core.conftest import Trained
@@ -281,6 +282,10 @@ def test_ctrl_c_keeps_what_was_trained_and_resume_makes_the_bundle(
     metrics = recognizer.bundle.info["metrics"]
     assert (metrics["valid"]["n"], metrics["test"]["n"]) == (11, 5)
     assert recognizer.bundle.info["corpora"] == {"a": 17, "b": 12}
+    places = Places.of_bundle(recognizer.bundle)
+    assert places is not None
+    assert {*places.means} == {"a", "b"}
+    assert len(places.spread) < len(recognizer.check_profiles().mean)
     sad, angry = (trained.manifest.parent / f"b4_{emotion}_1.wav" for emotion in ("sad", "angry"))
     prediction = recognizer.predict(sad)
     assert prediction.duration == 1.3

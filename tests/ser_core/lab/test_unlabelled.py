@@ -1,0 +1,202 @@
+"""`ser calibrate --recordings` as it is typed: where recordings without labels are from."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ser_core import Recognizer
+from ser_core.bundle import Bundle, write_info
+from ser_core.cli import main
+from ser_core.lab.home import COUNT, UNLABELLED
+from tests.acting import act, write_corpus
+from tests.sounds import encode, silence
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """48 made-up voices, unlike any corpus, and a manifest that nobody reads."""
+    return write_corpus(tmp_path_factory.mktemp("calls")).parent
+
+
+@pytest.fixture(autouse=True)
+def working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """New bundles are made under the working folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def changed(name: str, **keys: Any) -> Path:
+    """A copy of the shipped bundle that says something else, or nothing where that is None."""
+    shutil.copytree(Bundle.load().path, name)
+    info = {**Bundle.load(name).info, **keys}
+    write_info(Path(name), {k: v for k, v in info.items() if k != "format" and v is not None})
+    return Path(name)
+
+
+def at(folder: Path) -> dict[str, Any]:
+    """Places among which the recordings of `folder` lie at the first."""
+    shipped = Recognizer.load()
+    profiles = [shipped.profile(path) for path in sorted(folder.glob("*.wav"))]
+    size = len(shipped.bundle.info["places"]["spread"])
+    mean = np.mean([each.mean[:size] for each in profiles], axis=0)
+    means = {"here": mean.tolist(), "there": (mean + 100).tolist()}
+    return {"spread": [1.0] * size, "means": means}
+
+
+def test_recordings_from_elsewhere_become_what_is_normal(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    order = ["calibrate", "default", "--recordings", str(folder), "--out", "mine"]
+    assert main([*order, "--json"]) == 0
+    told: dict[str, Any] = json.loads(capsys.readouterr().out)
+    shipped, mine = Recognizer.load(), Recognizer.load("mine")
+    assert (told["bundle"], told["n"], told["unlike"]) == ("mine", 48, True)
+    assert told["nearest"] in shipped.bundle.info["corpora"]
+    assert sum(told["answers"]["before"].values()) == sum(told["answers"]["now"].values()) == 48
+    home = mine.bundle.home()
+    assert home is not None
+    profiles = [shipped.profile(path).mean for path in sorted(folder.glob("*.wav"))]
+    np.testing.assert_allclose(home.mean, np.mean(profiles, axis=0), rtol=1e-4, atol=1e-3)
+    assert (home.count, mine.bundle.info["home"]["speakers"]) == (COUNT, 0)
+    assert mine.bundle.version == f"{shipped.bundle.version}+calibrated"
+    for kept in ("temperature", "threshold", "bias"):
+        assert getattr(mine.bundle, kept) == getattr(shipped.bundle, kept)
+    # The counts are those of what each bundle answers.
+    for recognizer, when in ((shipped, "before"), (mine, "now")):
+        answers = [recognizer.predict(path).emotion for path in folder.glob("*.wav")]
+        assert {e: answers.count(e) for e in shipped.bundle.emotions} == told["answers"][when]
+    made = mine.bundle.info["calibration"]
+    assert made == {
+        "data": folder.name, "n": 48, "speakers": 0, "choice": UNLABELLED,
+        "nearest": told["nearest"], "distance": round(told["distance"], 3),
+    }  # fmt: skip
+    assert str(folder.parent) not in json.dumps(dict(mine.bundle.info))
+    assert "To 48 recordings without labels (" in mine.bundle.card
+    assert "It describes a voice: personal data." in mine.bundle.card
+
+
+def test_what_was_found_is_shown(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = [str(path) for path in sorted(folder.glob("*.wav"))[:24]]
+    assert main(["calibrate", "default", "--recordings", *files]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("24 recordings, ")
+    assert [line.split()[0] for line in lines[4:12]] == ["answers", *Bundle.load().emotions]
+    assert lines[-1] == (
+        "wrote models/default-calibrated: SER_MODEL=models/default-calibrated ser serve"
+    )
+    assert Bundle.load("models/default-calibrated").info["calibration"]["data"] == "files"
+
+
+def test_recordings_like_what_it_knows_change_nothing(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = str(changed("known", places=at(folder)))
+    order = ["calibrate", model, "--recordings", str(folder), "--out", "mine"]
+    assert main(order) == 0
+    out = capsys.readouterr().out
+    assert "48 recordings, 0.00 deviations of a speaker from the nearest corpus" in out
+    assert "there is nothing to gain, and nothing is written" in out
+    assert main([*order, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["bundle"], told["nearest"], told["unlike"]) == (None, "here", False)
+    assert "now" not in told["answers"]
+    assert not Path("mine").exists()
+
+
+def test_a_second_time_replaces_the_first(folder: Path) -> None:
+    shutil.copytree(Bundle.load().path, "mine")
+    order = ["calibrate", "mine", "--recordings"]
+    some = [str(path) for path in sorted(folder.glob("*.wav"))[:20]]
+    homes = []
+    for given in ([str(folder)], some, [str(folder)]):
+        assert main([*order, *given, "--in-place"]) == 0
+        mine = Bundle.load("mine")
+        assert mine.version == f"{Bundle.load().version}+calibrated"
+        homes.append(mine.info["home"]["mean"])
+    assert homes[0] == homes[2] != homes[1]
+
+
+def test_what_labels_told_is_not_overruled(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = str(changed("mine", calibration={"choice": "temperature"}))
+    assert main(["calibrate", model, "--recordings", str(folder), "--out", "twice"]) == 1
+    assert "default was calibrated with labels, which tell more" in capsys.readouterr().err
+    assert not Path("twice").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["nowhere"], "nowhere: there is no such file or folder"),
+        (["empty"], "empty: no recordings there"),
+        (["quiet"], "here are none; 2 were left out"),
+        (
+            ["one"],
+            "at least 20 recordings in which somebody speaks, better 50; here is 1; 1 was left out",
+        ),
+    ],
+    ids=["missing", "empty folder", "nobody speaks", "few"],
+)
+def test_recordings_that_tell_nothing_are_told_in_one_line(
+    given: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("empty", "quiet", "one"):
+        Path(name).mkdir()
+    Path("empty/letter.txt").write_text("Dear Sir or Madam", "utf-8")
+    for place in ("quiet/a.wav", "quiet/b.wav", "one/a.wav"):
+        Path(place).write_bytes(encode(silence(1.0)))
+    Path("one/b.wav").write_bytes(encode(act("a1", "sad")))
+    assert main(["calibrate", "default", "--recordings", *given]) == 1
+    (line,) = [li for li in capsys.readouterr().err.splitlines() if li.startswith("ser: ")]
+    assert message in line
+    assert not Path("models/default-calibrated").exists()
+
+
+@pytest.mark.parametrize(
+    ("places", "message"),
+    [
+        (None, "does not say what its corpora are like"),
+        ({"spread": [1.0], "means": []}, "the places in its bundle.json are damaged"),
+        ({"spread": [1.0], "means": {"a": ["x"]}}, "the places in its bundle.json are damaged"),
+    ],
+    ids=["none", "no means", "no numbers"],
+)
+def test_a_bundle_must_know_where_it_is_from(
+    folder: Path, places: Any, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = str(changed("mine", places=places))
+    assert main(["calibrate", model, "--recordings", str(folder), "--out", "other"]) == 1
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", [["--split", "test"], ["--balanced"]])
+def test_what_needs_labels_is_refused(
+    folder: Path, option: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["calibrate", "default", "--recordings", str(folder), *option]) == 1
+    assert f"{option[0]} goes with --data" in capsys.readouterr().err
+
+
+def test_a_recording_that_is_gone_the_second_time_is_an_error(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(folder, "calls")
+    hear = Recognizer.hear
+    times: list[Path] = []
+
+    def once(self: Recognizer, recording: Any, **how: Any) -> Any:
+        heard = hear(self, recording, **how)
+        times.append(recording)
+        if len(times) == 48:
+            Path("calls/a1_sad_0.wav").unlink()
+        return heard
+
+    monkeypatch.setattr(Recognizer, "hear", once)
+    assert main(["calibrate", "default", "--recordings", "calls", "--out", "mine"]) == 1
+    assert "1 of the recordings could be read once and not again" in capsys.readouterr().err
+    assert not Path("mine").exists()
