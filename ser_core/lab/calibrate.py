@@ -126,8 +126,9 @@ def refit(
             rest = np.flatnonzero(folds != fold)
             fitted = fit(_chosen(heard, rest), labels[rest], weights[rest], present, name)
             held_out[name][folds == fold] = heard.probabilities(*fitted)[folds == fold]
-    if elsewhere and not _surely_better(held_out[AS_IT_IS], held_out[HOME], labels, weights):
-        choice = HOME
+    if elsewhere and at_home is not None:
+        worse = _surely_better(held_out[AS_IT_IS], held_out[HOME], labels, weights)
+        choice = AS_IT_IS if worse else HOME
     for name in windows:
         if _surely_better(held_out[name], held_out[choice], labels, weights):
             choice = name

@@ -156,7 +156,7 @@ def recalibrate(
         outcome,
         Calibration.of(recognizer.bundle),
         at_home=at_home,
-        elsewhere=elsewhere and at_home is not None,
+        elsewhere=elsewhere,
         balanced=balanced,
     )
 
