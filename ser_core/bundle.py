@@ -12,6 +12,8 @@ from ser_core.profile import Norm, Profile
 
 FORMAT = 1
 DEFAULT = "default"
+SHIPPED = (DEFAULT, "open", "ravdess8")
+"""The bundles that come with the service."""
 INFO = "bundle.json"
 CARD = "MODEL_CARD.md"
 
@@ -130,6 +132,12 @@ class Bundle:
         """The same, as if its `bundle.json` did not have these optional keys."""
         info = {key: value for key, value in self.info.items() if key not in keys}
         return replace(self, info=info)
+
+    @property
+    def shipped(self) -> bool:
+        """Whether it is one of those that come with the service, where these lie."""
+        places = (folder / name for folder in (_SOURCE_TREE, _PACKAGED) for name in SHIPPED)
+        return self.path.resolve() in {place.resolve() for place in places}
 
     @property
     def model(self) -> Path:

@@ -14,6 +14,13 @@ def names(text: str) -> tuple[str, ...]:
     return found
 
 
+def path(text: str) -> Path:
+    """A path that is not empty, as a variable that is not set would be, for `argparse`."""
+    if not text:
+        raise argparse.ArgumentTypeError("a path is empty")
+    return Path(text)
+
+
 def positive(text: str) -> int:
     """A whole number above 0, for `argparse`."""
     if not text.isdecimal() or int(text) < 1:

@@ -78,16 +78,24 @@ def check(outcome: Outcome) -> None:
     Raises:
         CalibrationError: they are too few, or all of one class.
     """
-    count, classes = len(outcome.labels), len(np.unique(outcome.labels))
-    if count < LEAST_CLIPS:
-        left_out = f"; {len(outcome.skipped)} were left out" if outcome.skipped else ""
-        raise CalibrationError(
-            f"calibrating needs at least {LEAST_CLIPS} clips that can be judged, better 50; "
-            f"here {'is' if count == 1 else 'are'} {count or 'none'}{left_out}"
-        )
-    if classes < 2:
+    check_count(len(outcome.labels), len(outcome.skipped), "clips")
+    if len(np.unique(outcome.labels)) < 2:
         only = outcome.emotions[outcome.labels[0]]
         raise CalibrationError(f"calibrating needs clips of at least two emotions; here is {only}")
+
+
+def check_count(count: int, left_out: int, what: str) -> None:
+    """Whether so many clips or recordings can say anything.
+
+    Raises:
+        CalibrationError: they are too few.
+    """
+    if count < LEAST_CLIPS:
+        lost = f"; {left_out} {'was' if left_out == 1 else 'were'} left out" if left_out else ""
+        raise CalibrationError(
+            f"calibrating needs at least {LEAST_CLIPS} {what} that can be judged, better 50; "
+            f"here {'is' if count == 1 else 'are'} {count or 'none'}{lost}"
+        )
 
 
 def refit(
@@ -117,7 +125,6 @@ def refit(
     folds, protocol = divide(outcome.utterances, labels)
     weights = _balanced(labels) if balanced else np.ones(len(labels))
     held_out = {AS_IT_IS: windows[AS_IT_IS].probabilities(present.temperature, present.bias)}
-    choice = AS_IT_IS
     for name, heard in windows.items():
         if name == AS_IT_IS:
             continue
@@ -126,12 +133,7 @@ def refit(
             rest = np.flatnonzero(folds != fold)
             fitted = fit(_chosen(heard, rest), labels[rest], weights[rest], present, name)
             held_out[name][folds == fold] = heard.probabilities(*fitted)[folds == fold]
-    if elsewhere and at_home is not None:
-        worse = _surely_better(held_out[AS_IT_IS], held_out[HOME], labels, weights)
-        choice = AS_IT_IS if worse else HOME
-    for name in windows:
-        if _surely_better(held_out[name], held_out[choice], labels, weights):
-            choice = name
+    choice = _choose(held_out, labels, weights, elsewhere)
     temperature, bias = fit(windows[choice], labels, weights, present, choice)
     described = descriptions(outcome) if choice in AT_HOME else None
     home = home_of(described) if described else present.home
@@ -221,6 +223,38 @@ def divide(
     nameless = not all(utterance.speaker for utterance in utterances)
     why = "speakers are not named" if nameless else "one speaker"
     return folds, f"each tenth judged by what the rest gave ({why}: no figure for other voices)"
+
+
+def _choose(
+    held_out: dict[str, NDArray[np.float64]],
+    labels: NDArray[np.int64],
+    weights: NDArray[np.float64],
+    elsewhere: bool,
+) -> str:
+    """The candidate that is kept: the simplest than which no other is surely better.
+
+    From `elsewhere`, one at home stays unless one away is surely better than it, and than the same
+    at home: biases, which make up for a part of what a home does, do not replace it for no gain.
+    """
+
+    def better(name: str, other: str) -> bool:
+        return _surely_better(held_out[name], held_out[other], labels, weights)
+
+    def best(names: list[str]) -> str:
+        choice = names[0]
+        for name in names[1:]:
+            if better(name, choice):
+                choice = name
+        return choice
+
+    at_home = [name for name in held_out if name in AT_HOME]
+    if not (elsewhere and at_home):
+        return best([*held_out])
+    there, away = best(at_home), best([name for name in held_out if name not in AT_HOME])
+    if not better(away, there):
+        return there
+    same = HOME_AND_BIAS if away == BIAS else HOME
+    return away if better(away, same) else same
 
 
 def _chosen(windows: Windows, rows: NDArray[np.int64]) -> Windows:

@@ -10,10 +10,9 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from ser_core import bundle as bundles
 from ser_core.bundle import CARD, Bundle, BundleError, write_info
 from ser_core.lab import evaluation
-from ser_core.lab.arguments import DATA_HELP
+from ser_core.lab.arguments import DATA_HELP, path
 from ser_core.lab.calibrate import (
     AS_IT_IS,
     AT_HOME,
@@ -29,8 +28,16 @@ from ser_core.lab.corpora import CorpusError, read
 from ser_core.lab.home import UNLABELLED, descriptions, home_of, homes_of_others
 from ser_core.lab.parts import in_words, known_by, part_of
 from ser_core.lab.places import UNLIKE, Places
-from ser_core.lab.unlabelled import answers_there, files_of, locate, print_json, settled, show
-from ser_core.lab.unlabelled import evidence as evidence_of
+from ser_core.lab.unlabelled import (
+    answers_there,
+    files_of,
+    locate,
+    print_json,
+    settled,
+    show,
+    told_of,
+)
+from ser_core.lab.unlabelled import in_words as where_in_words
 from ser_core.recognizer import Recognizer
 
 logger = logging.getLogger(__name__)
@@ -50,10 +57,10 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     clips.add_argument(
         "--recordings",
         nargs="+",
-        type=Path,
+        type=path,
         metavar="PATH",
-        help="recordings without labels, files or folders, of various speakers: tells whether they "
-        "are unlike what the model was trained on, and if so what is normal there",
+        help="recordings without labels, files or folders, of various speakers and moods: tells "
+        "whether they are unlike what the model was trained on, and if so what is normal there",
     )
     command.add_argument(
         "--split", choices=("train", "valid", "test"), help="only this part of the data"
@@ -76,6 +83,7 @@ def main(options: argparse.Namespace) -> int:
     if options.recordings:
         return _without_labels(recognizer, options)
     out = _place(bundle, options)
+    _make_parent(out)
     reading = read(options.data)
     evaluation.log_skipped(reading)
     utterances = part_of(reading.utterances, options.split, bundle.info)
@@ -86,7 +94,7 @@ def main(options: argparse.Namespace) -> int:
             "does not hold for others.",
             in_words(known),
         )
-    if "calibration" in bundle.info:
+    if "before" in (bundle.info.get("calibration") or {}):
         logger.warning(
             "Warning: %s is calibrated already: clips that it was calibrated with count twice.",
             bundle.name,
@@ -96,6 +104,15 @@ def main(options: argparse.Namespace) -> int:
         logger.warning("left out %d (%s)", count, reason)
     check(outcome)
     where = location(bundle, outcome)
+    if where is not None and where[1] <= UNLIKE and bundle.home() is not None:
+        logger.warning(
+            "Warning: %s has a home, and these clips are like what it was trained on without: the "
+            "home is taken off.",
+            bundle.name,
+        )
+        recognizer = recognizer.away()
+        bundle = recognizer.bundle
+        outcome = evaluation.hear_all(recognizer, outcome.utterances, sys.stderr.isatty())
     found = recalibrate(recognizer, outcome, where, options.balanced, sys.stderr.isatty())
     heard = {evaluation.speaker_key(u) for u in outcome.utterances if u.speaker}
     write(bundle, found.kept, out, evidence(outcome, found, options), heard)
@@ -114,14 +131,13 @@ def _without_labels(recognizer: Recognizer, options: argparse.Namespace) -> int:
         if getattr(options, given):
             raise CalibrationError(f"--{given} goes with --data: recordings alone have no labels")
     out = _place(bundle, options)
-    files = files_of(options.recordings)
-    place = locate(recognizer, files, progress)
-    there = None
-    if place.unlike:
-        there = answers_there(recognizer, place, progress)
-        made = evidence_of(place, options.recordings)
-        write(bundle, settled(bundle, place.home), out, made)
-    written = out if place.unlike else None
+    place = locate(recognizer, files_of(options.recordings), progress)
+    there, written = None, None
+    if place.unlike or bundle.home() is not None:
+        home = place.home if place.unlike else None
+        there, written = answers_there(recognizer, place, home, progress), out
+        _make_parent(out)
+        write(bundle.without("home"), settled(bundle, home), out, told_of(place))
     if options.json:
         print_json(place, there, written)
     else:
@@ -260,20 +276,22 @@ def _place(bundle: Bundle, options: argparse.Namespace) -> Path:
         BundleError: something is there already, or the bundle is not to be changed.
     """
     if options.in_place:
-        shipped = bundles.find_bundle(bundles.DEFAULT).resolve()
-        if bundle.path.resolve() == shipped:
-            raise BundleError("the shipped bundle is not changed in place: name another with --out")
+        if bundle.shipped:
+            raise BundleError("a shipped bundle is not changed in place: name another with --out")
         return bundle.path
     out: Path = options.out or Path("models") / f"{bundle.name}-calibrated"
     if out.resolve() == bundle.path.resolve():
         raise BundleError(f"{out} is the bundle itself: --in-place changes it")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise BundleError(f"{out} is there already: name another folder with --out")
+    return out
+
+
+def _make_parent(out: Path) -> None:
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
     except OSError as e:
         raise BundleError(f"{out.parent} cannot be made: {e.strerror}") from e
-    return out
 
 
 def _summary(bundle: Bundle, found: Refit) -> dict[str, Any]:
@@ -298,12 +316,7 @@ def _show(
     classes = ", ".join(f"{count} {emotion}" for emotion, count in counts.most_common())
     print(f"{len(outcome.labels)} clips ({classes}); {found.protocol}.")
     if where is not None:
-        corpus, distance = where
-        how = "from elsewhere than" if distance > UNLIKE else "like"
-        print(
-            f"They are {how} what it was trained on: {distance:.2f} deviations of a speaker from "
-            f"{corpus or 'the nearest corpus'}."
-        )
+        print(where_in_words(*where))
     print()
     print(f"{'':28}{'UAR':>7}{'accuracy':>10}{'ECE':>7}{'log-loss':>10}{'certain':>9}{'right':>7}")
     titles = {**{name: name for name in found.figures}, "kept": "what is kept"}
@@ -317,7 +330,9 @@ def _show(
     kept = found.kept
     print()
     if found.choice in AT_HOME:
-        print("Normal is half of the way to what these clips are like, whoever speaks.")
+        print(
+            "What it takes for normal, its home, is half of the way to what these clips are like."
+        )
     if found.choice == AS_IT_IS:
         print(f"Temperature {kept.temperature:g} and biases stay: nothing else is surely better.")
     else:

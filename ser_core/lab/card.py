@@ -7,7 +7,7 @@ from typing import Any
 from ser_core.bundle import Bundle
 from ser_core.emotions import NEAREST
 from ser_core.lab.acquaintance import NEVER_HEARD
-from ser_core.lab.home import UNLABELLED
+from ser_core.lab.home import TAKEN_OFF, UNLABELLED
 from ser_core.lab.schemes import ACTED
 
 LICENCES = {
@@ -53,7 +53,7 @@ def model_card(bundle: Bundle) -> str:
         f"An answer whose confidence is under {bundle.threshold:g} is called uncertain; "
         + (
             "this threshold and the temperature were chosen on the validation speakers."
-            if "calibration" not in info
+            if info.get("calibration", {}).get("choice") in {None, UNLABELLED, TAKEN_OFF}
             else "how that came about is said below."
         ),
         *([_calibration(info["calibration"])] if "calibration" in info else []),
@@ -86,12 +86,13 @@ def _lineage(init: dict[str, Any]) -> str:
 
 def _calibration(made: dict[str, Any]) -> str:
     """What `ser calibrate` did."""
-    if made["choice"] == UNLABELLED:
+    if made["choice"] in {UNLABELLED, TAKEN_OFF}:
+        then = "" if made["choice"] == UNLABELLED else ": the home that it had is taken off"
         return (
-            f"## Calibrated afterwards\n\nTo {made['n']} recordings without labels "
-            f"({made['data']}), which lie {made['distance']:.2f} deviations of a speaker from the "
-            f"nearest corpus that it was trained on ({made['nearest'] or 'unnamed'}). How right it "
-            "is there was not measured; the figures above are those of before."
+            f"## Calibrated afterwards\n\nTo {made['n']} recordings without labels, which lie "
+            f"{made['distance']:.2f} deviations of a speaker from the nearest corpus that it was "
+            f"trained on ({made['nearest'] or 'unnamed'}){then}. How right it is there was not "
+            "measured; the figures above are those of before."
         )
     names = {"before": "as it was", "after": "as it is"}
     rows = "\n".join(
@@ -116,8 +117,8 @@ def _home(made: dict[str, Any]) -> str:
     whose = (
         f"what clips of {made['speakers']} speakers have in common, such as microphone and room"
         if made["speakers"] > 1
-        else "what clips of one voice, or of voices without names, have. It describes a voice: "
-        "personal data"
+        else "what clips of one voice, or of voices without names, have. It may describe a voice: "
+        "then it is personal data"
     )
     return f"What it takes for normal (`home` in `bundle.json`) is half of the way to {whose}."
 

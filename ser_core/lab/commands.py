@@ -69,7 +69,7 @@ def add_robustness(command: argparse.ArgumentParser) -> None:
 
 
 def add_calibrate(command: argparse.ArgumentParser) -> None:
-    """`ser calibrate MODEL --data ... [--out FOLDER | --in-place]`."""
+    """`ser calibrate MODEL (--data CSV | --recordings PATH...) [--out FOLDER | --in-place]`."""
     _add(command, "calibrate_command")
 
 

@@ -19,6 +19,8 @@ never heard one gave less, and more made answers worse where they had been best
 (`benchmarks/experiments.md`)."""
 UNLABELLED = "home, without labels"
 """What a calibration is called of which nobody could say whether it helps."""
+TAKEN_OFF = "no home, without labels"
+"""The same, where recordings were like what the bundle was trained on, and it had a home."""
 
 
 def home_of(described: Sequence[Profile]) -> Profile:

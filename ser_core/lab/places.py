@@ -1,7 +1,8 @@
 """What the recordings that a bundle was trained on are like, corpus by corpus.
 
-One clip does not tell a strange microphone from a mood, but some twenty clips do: their mean lies
-where that of a corpus lies, or further from all of them than speakers of one corpus are apart.
+One clip does not tell a strange microphone from a mood, but some twenty of various speakers and
+moods do: their mean lies where that of a corpus lies, or further from all of them than speakers of
+one corpus are apart. All of one mood, or of one speaker, may lie far off though it was heard.
 """
 
 from collections import defaultdict
@@ -16,8 +17,9 @@ from ser_core.bundle import Bundle, BundleError
 from ser_core.lab.relative import Described
 
 UNLIKE = 1.1
-"""Deviations from the nearest corpus above which clips are from elsewhere. 50 clips of some
-speakers lie at .4 to 1.0 if others of their corpus were heard, and at 1.2 to 1.8 if none were
+"""Deviations from the nearest corpus above which clips are from elsewhere. 50 clips of several
+speakers lay at .4 to 1.0 where others of their corpus were heard, and from 1.2 on where none were;
+small corpora and single words, which say less of where they lie, at up to 1.5
 (`benchmarks/experiments.md`)."""
 
 
@@ -32,21 +34,30 @@ class Places:
 
     @classmethod
     def of(cls, data: Described) -> "Places | None":
-        """The places of what a model is fitted to; None if no corpus has two speakers."""
+        """The places of what a model is fitted to; None if no corpus has two speakers.
+
+        Recordings that name no speaker say where a corpus lies only if none of it do.
+        """
+        clean = data.functionals[0]
         voices: dict[str, list[NDArray[np.float32]]] = defaultdict(list)
+        nameless: dict[str, NDArray[np.float32]] = {}
         for speaker, rows in data.by_speaker().items():
-            if speaker not in data.nobody:
-                voices[data.corpora[rows[0]]].append(data.functionals[0, rows].mean(axis=0))
+            mean = clean[rows].mean(axis=0)
+            if speaker in data.nobody:
+                nameless[data.corpora[rows[0]]] = mean
+            else:
+                voices[data.corpora[rows[0]]].append(mean)
         # Each corpus counts the same: of one there may be a hundred times as many as of another.
         variances = [np.var(found, axis=0, ddof=1) for found in voices.values() if len(found) > 1]
         if not variances:
             return None
         spread = np.sqrt(np.mean(variances, axis=0)) + 1e-3
-        return cls({name: np.mean(found, axis=0) for name, found in voices.items()}, spread)
+        named = {name: np.mean(found, axis=0) for name, found in voices.items()}
+        return cls({**nameless, **named}, spread)
 
     @classmethod
-    def from_info(cls, info: Mapping[str, Any]) -> "Places | None":
-        """From a `bundle.json`; None if it has none.
+    def from_info(cls, info: Mapping[str, Any], most: int) -> "Places | None":
+        """From a `bundle.json`; None if it has none. Profiles hold `most` numbers.
 
         Raises:
             ValueError: `places` is damaged (KeyError, AttributeError, TypeError: likewise).
@@ -55,21 +66,25 @@ class Places:
             return None
         spread = np.asarray(known["spread"], np.float32)
         means = {name: np.asarray(mean, np.float32) for name, mean in known["means"].items()}
-        if not means or any(mean.shape != spread.shape for mean in means.values()):
-            raise ValueError("means and spread must be lists of the same length")
-        if not (np.isfinite([*means.values()]).all() and (spread > 0).all()):
-            raise ValueError("means must be finite, and spread above 0")
+        same = all(mean.shape == spread.shape for mean in means.values())
+        if spread.ndim != 1 or not 0 < spread.size <= most or not means or not same:
+            raise ValueError(f"means and spread must be lists of the same length, at most {most}")
+        if not (np.isfinite([spread, *means.values()]).all() and (spread > 0).all()):
+            raise ValueError("means and spread must be finite, and spread above 0")
         return cls(means, spread)
 
     @classmethod
     def of_bundle(cls, bundle: Bundle) -> "Places | None":
-        """From a bundle; None if it does not say.
+        """From a bundle; None if it does not say, or knows no profiles.
 
         Raises:
             BundleError: what it says is damaged.
         """
+        norm = bundle.norm()
+        if norm is None:
+            return None
         try:
-            return cls.from_info(bundle.info)
+            return cls.from_info(bundle.info, len(norm.mean))
         except (AttributeError, KeyError, TypeError, ValueError) as e:
             what = "the places in its bundle.json are damaged"
             raise BundleError(f"{bundle.path}: {what}: {e}") from e

@@ -6,6 +6,7 @@ corpora, or far from all of them.
 """
 
 import json
+import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,12 +15,14 @@ from typing import Any
 
 from ser_core.bundle import Bundle
 from ser_core.lab import evaluation
-from ser_core.lab.calibrate import LEAST_CLIPS, Calibration, CalibrationError
+from ser_core.lab.calibrate import Calibration, CalibrationError, check_count
 from ser_core.lab.corpora import CorpusError, recordings
-from ser_core.lab.home import UNLABELLED, home_of
+from ser_core.lab.home import TAKEN_OFF, UNLABELLED, home_of
 from ser_core.lab.places import UNLIKE, Places
 from ser_core.profile import Profile
 from ser_core.recognizer import Heard, Recognizer
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,7 @@ class Place:
     """Where some recordings are from, as far as they tell."""
 
     files: list[Path]
-    """Those in which somebody speaks."""
+    """Those that could be judged."""
     home: Profile
     nearest: str
     """The corpus most like them."""
@@ -35,6 +38,8 @@ class Place:
     """How far they are from that, as `Places.nearest` measures it."""
     answers: dict[str, int]
     """How many are which emotion, as the bundle is."""
+    left_out: int = 0
+    """How many could not be judged."""
 
     @property
     def unlike(self) -> bool:
@@ -46,85 +51,79 @@ def files_of(paths: Sequence[Path]) -> list[Path]:
     """Files, and the recordings in folders and below; each once, in order.
 
     Raises:
-        CorpusError: one is not there, or a folder has none.
+        CorpusError: one is not there, or a folder has none, or it is a table.
     """
     found: list[Path] = []
     for path in paths:
-        inside = list(recordings(path)) if path.is_dir() else [path]
-        if not inside:
-            raise CorpusError(f"{path}: no recordings there")
-        if not inside[0].exists():
+        try:
+            if path.is_dir():
+                inside = list(recordings(path))
+                if not inside:
+                    raise CorpusError(f"{path}: no recordings there")
+                found += inside
+                continue
+            there = path.exists()
+        except OSError as e:
+            raise CorpusError(f"{path}: {e.strerror}") from e
+        if not there:
             raise CorpusError(f"{path}: there is no such file or folder")
-        found += inside
-    return list(dict.fromkeys(found))
+        if path.suffix.lower() == ".csv":
+            raise CorpusError(f"{path} is a table: with labels it goes to --data")
+        found.append(path)
+    # The same file by another way is the same voice, and counts once.
+    return list({path.resolve(): path for path in reversed(found)}.values())[::-1]
 
 
 def locate(recognizer: Recognizer, files: Sequence[Path], progress: bool = False) -> Place:
-    """Where recordings are from; what cannot be used of them is named and counted.
+    """Where recordings are from; what cannot be judged of them is named and counted.
 
     Raises:
-        CalibrationError: too few can be used, or the bundle does not say where it is from.
+        CalibrationError: too few can be judged, the bundle does not say where it is from, or labels
+            have told more already.
     """
     bundle = recognizer.bundle
-    check(bundle)
     places = Places.of_bundle(bundle)
     if places is None:
         raise CalibrationError(
             f"{bundle.name} does not say what its corpora are like (places in bundle.json), so "
             "that recordings without labels tell nothing: use --data, with labels"
         )
-    heard = evaluation.hear_files(recognizer, files, progress)
-    described = [
-        (file, each, profile)
-        for file, each in zip(files, heard, strict=True)
-        if isinstance(each, Heard) and (profile := each.profile(1.0)) is not None
-    ]
-    if len(described) < LEAST_CLIPS:
-        count, lost = len(described), len(files) - len(described)
+    if (bundle.info.get("calibration") or {}).get("choice") not in {None, UNLABELLED, TAKEN_OFF}:
         raise CalibrationError(
-            f"calibrating needs at least {LEAST_CLIPS} recordings in which somebody speaks, better "
-            f"50; here {'is' if count == 1 else 'are'} {count or 'none'}"
-            + (f"; {lost} {'was' if lost == 1 else 'were'} left out" if lost else "")
+            f"{bundle.name} was calibrated with labels, which tell more than recordings without: "
+            "begin with the bundle that it was made of"
         )
-    home = home_of([profile for _, _, profile in described])
-    return Place(
-        [file for file, _, _ in described],
-        home,
-        *places.nearest(home.mean),
-        _answers(recognizer, [each for _, each, _ in described]),
-    )
+    answers = evaluation.hear_files(recognizer, files, progress)
+    reasons = Counter(each for each in answers if isinstance(each, str))
+    for reason, count in reasons.items():
+        logger.warning("left out %d (%s)", count, reason)
+    heard = {f: each for f, each in zip(files, answers, strict=True) if isinstance(each, Heard)}
+    check_count(len(heard), reasons.total(), "recordings")
+    described = [profile for each in heard.values() if (profile := each.profile(1.0)) is not None]
+    home = home_of(described)
+    nearest, distance = places.nearest(home.mean)
+    told = _answers(recognizer, [*heard.values()])
+    return Place([*heard], home, nearest, distance, told, reasons.total())
 
 
-def answers_there(recognizer: Recognizer, place: Place, progress: bool = False) -> dict[str, int]:
-    """How many of the recordings are which emotion, relative to what they have in common.
+def answers_there(
+    recognizer: Recognizer, place: Place, home: Profile | None, progress: bool = False
+) -> dict[str, int]:
+    """How many of the recordings are which emotion, relative to a home instead of its own.
 
     Raises:
         CalibrationError: one of them cannot be read any more.
     """
-    again = evaluation.hear_files(
-        recognizer.away(), place.files, progress, [place.home] * len(place.files)
-    )
+    profiles = [home] * len(place.files)
+    again = evaluation.hear_files(recognizer.away(), place.files, progress, profiles)
     heard = [each for each in again if isinstance(each, Heard)]
     if lost := len(again) - len(heard):
         raise CalibrationError(f"{lost} of the recordings could be read once and not again")
     return _answers(recognizer, heard)
 
 
-def check(bundle: Bundle) -> None:
-    """Whether a bundle can learn of recordings without labels where it is.
-
-    Raises:
-        CalibrationError: labels have told it already.
-    """
-    if bundle.info.get("calibration", {}).get("choice", UNLABELLED) != UNLABELLED:
-        raise CalibrationError(
-            f"{bundle.name} was calibrated with labels, which tell more than recordings without: "
-            "begin with the bundle that it was made of"
-        )
-
-
-def settled(bundle: Bundle, home: Profile) -> Calibration:
-    """What is written of a place that is unlike those that the bundle knows.
+def settled(bundle: Bundle, home: Profile | None) -> Calibration:
+    """What is written of a bundle that gets another home, or none.
 
     The temperature stays: fitted to the speakers who are heard worst, it is a tenth too low on
     average for corpora never heard that are heard at home (`benchmarks/experiments.md`).
@@ -132,14 +131,12 @@ def settled(bundle: Bundle, home: Profile) -> Calibration:
     return replace(Calibration.of(bundle), home=home)
 
 
-def evidence(place: Place, paths: Sequence[Path]) -> dict[str, Any]:
-    """What `bundle.json` says of it: no folders, and no names of single files."""
-    data = ", ".join(path.name for path in paths if path.is_dir()) or "files"
+def told_of(place: Place) -> dict[str, Any]:
+    """What `bundle.json` says of it: no names of files or folders, which may be people's."""
     return {
-        "data": data,
         "n": len(place.files),
         "speakers": 0,
-        "choice": UNLABELLED,
+        "choice": UNLABELLED if place.unlike else TAKEN_OFF,
         "nearest": place.nearest,
         "distance": round(place.distance, 3),
     }
@@ -147,15 +144,15 @@ def evidence(place: Place, paths: Sequence[Path]) -> dict[str, Any]:
 
 def show(bundle: Bundle, place: Place, there: dict[str, int] | None, out: Path | None) -> None:
     """What was found, to read."""
-    print(
-        f"{len(place.files)} recordings, {place.distance:.2f} deviations of a speaker from the "
-        f"nearest corpus that {bundle.name} was\ntrained on ({place.nearest or 'unnamed'}); above "
-        f"{UNLIKE:g} they are from elsewhere."
-    )
+    print(f"{len(place.files)} recordings, {place.left_out} left out.")
+    print(in_words(place.nearest, place.distance))
     if there is None or out is None:
-        print("They are like what it knows: there is nothing to gain, and nothing is written.")
+        print("There is nothing to gain, and nothing is written.")
         return
-    print("Normal is now half of the way to what they are like, whoever speaks.\n")
+    if place.unlike:
+        print("What it takes for normal, its home, is now half of the way to what they are like.\n")
+    else:
+        print("The home that it had is taken off.\n")
     print(f"{'answers':12}{'before':>8}{'now':>8}")
     for emotion in bundle.emotions:
         before, now = (each[emotion] / len(place.files) for each in (place.answers, there))
@@ -166,11 +163,21 @@ def show(bundle: Bundle, place: Place, there: dict[str, int] | None, out: Path |
     )
 
 
+def in_words(nearest: str, distance: float) -> str:
+    """Where recordings lie."""
+    how = "from elsewhere than" if distance > UNLIKE else "like"
+    return (
+        f"They are {how} what it was trained on: {distance:.2f} deviations of a speaker from "
+        f"{nearest or 'the nearest corpus'}, the limit is {UNLIKE:.2f}."
+    )
+
+
 def print_json(place: Place, there: dict[str, int] | None, out: Path | None) -> None:
     """The same for programs."""
     told = {
         "bundle": None if out is None else str(out),
         "n": len(place.files),
+        "left_out": place.left_out,
         "nearest": place.nearest,
         "distance": place.distance,
         "unlike": place.unlike,

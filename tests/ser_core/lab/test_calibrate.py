@@ -191,6 +191,16 @@ def test_elsewhere_a_home_is_kept_unless_it_is_surely_worse() -> None:
     assert worse.kept.home is None
 
 
+def test_biases_do_not_take_the_place_of_a_home_for_no_gain() -> None:
+    """They gain as much with it."""
+    shifted = {"scale": 3.0, "shift": (0.8, 0.0, -0.8)}
+    heard, alike = clips(60, described=True, **shifted), clips(60, **shifted)
+    assert refit(heard, PRESENT, at_home=alike).choice == BIAS
+    assert refit(heard, PRESENT, at_home=alike, elsewhere=True).choice == HOME_AND_BIAS
+    nothing = clips(60, scale=0.01)
+    assert refit(heard, PRESENT, at_home=nothing, elsewhere=True).choice == BIAS
+
+
 def test_what_does_not_help_is_left_as_it_is() -> None:
     found = refit(clips(60, seed=3), PRESENT)
     assert found.choice == AS_IT_IS
@@ -252,7 +262,7 @@ def test_without_several_speakers_the_clips_are_divided(speakers: list[str], wor
 def test_too_few_clips_are_refused() -> None:
     few = clips(19)
     few.skipped.append((Utterance(Path("x"), "d"), "odd label"))
-    with pytest.raises(CalibrationError, match=r"at least 20 .* here are 19; 1 were left out"):
+    with pytest.raises(CalibrationError, match=r"at least 20 .* here are 19; 1 was left out"):
         refit(few, PRESENT)
     with pytest.raises(CalibrationError, match="here are none"):
         refit(Outcome(ABC, [], np.zeros(0, np.int64), [], []), PRESENT)

@@ -43,11 +43,13 @@ def test_each_speaker_counts_the_same_where_a_corpus_lies() -> None:
 
 
 def test_recordings_without_a_speaker_are_no_voice() -> None:
-    clips = [*CLIPS, ("near", "", 1000, 1000)]
-    places = Places.of(described(clips, nobody=["near/"]))
+    """They say where a corpus lies if nothing else does."""
+    clips = [*CLIPS, ("near", "", 1000, 1000), ("calls", "", 1, 2), ("calls", "", 3, 6)]
+    places = Places.of(described(clips, nobody=["near/", "calls/"]))
     expected = Places.of(described(CLIPS))
     assert places is not None
     assert expected is not None
+    assert places.means.pop("calls").tolist() == [2, 4]
     assert places.to_info() == expected.to_info()
 
 
@@ -68,10 +70,10 @@ def test_places_are_read_as_they_are_written() -> None:
     places = Places({"b": np.float32([1 / 3, 2e6])}, np.float32([1, 0.1234567]))
     told = json.loads(json.dumps({"places": places.to_info()}))
     assert told["places"] == {"spread": [1.0, 0.12346], "means": {"b": [0.33333, 2e6]}}
-    again = Places.from_info(told)
+    again = Places.from_info(told, 2)
     assert again is not None
     assert again.to_info() == places.to_info()
-    assert Places.from_info({}) is None
+    assert Places.from_info({}, 2) is None
 
 
 @pytest.mark.parametrize(
@@ -81,21 +83,27 @@ def test_places_are_read_as_they_are_written() -> None:
         {"spread": [1.0], "means": {"a": [1.0, 2.0]}},
         {"spread": [0.0], "means": {"a": [1.0]}},
         {"spread": [1.0], "means": {"a": [float("nan")]}},
+        {"spread": [float("inf")], "means": {"a": [1.0]}},
+        {"spread": 1.0, "means": {"a": 1.0}},
+        {"spread": [], "means": {"a": []}},
+        {"spread": [1.0] * 3, "means": {"a": [1.0] * 3}},
     ],
-    ids=["none", "lengths", "no spread", "not finite"],
-)
+    ids=[
+        "none", "lengths", "no spread", "mean not finite", "spread not finite", "no lists", "empty",
+        "more than a profile has",
+    ],
+)  # fmt: skip
 def test_damaged_places_are_told(places: object) -> None:
     with pytest.raises(ValueError, match="must be"):
-        Places.from_info({"places": places})
+        Places.from_info({"places": places}, 2)
 
 
 @pytest.mark.parametrize("name", ["default", "open", "ravdess8"])
 def test_the_shipped_bundles_know_where_their_corpora_lie(name: str) -> None:
-    info = Bundle.load(name).info
-    places = Places.from_info(info)
+    bundle = Bundle.load(name)
+    places = Places.of_bundle(bundle)
     assert places is not None
-    assert {*places.means} == {*info["corpora"]}
+    assert {*places.means} == {*bundle.info["corpora"]}
     for corpus, mean in places.means.items():
-        assert places.nearest(mean) == (corpus, 0)
         others = Places({k: v for k, v in places.means.items() if k != corpus}, places.spread)
         assert others.nearest(mean)[1] > UNLIKE

@@ -71,40 +71,65 @@ def test_recordings_from_elsewhere_become_what_is_normal(
         assert {e: answers.count(e) for e in shipped.bundle.emotions} == told["answers"][when]
     made = mine.bundle.info["calibration"]
     assert made == {
-        "data": folder.name, "n": 48, "speakers": 0, "choice": UNLABELLED,
+        "n": 48, "speakers": 0, "choice": UNLABELLED,
         "nearest": told["nearest"], "distance": round(told["distance"], 3),
     }  # fmt: skip
-    assert str(folder.parent) not in json.dumps(dict(mine.bundle.info))
-    assert "To 48 recordings without labels (" in mine.bundle.card
-    assert "It describes a voice: personal data." in mine.bundle.card
+    assert folder.name not in json.dumps(dict(mine.bundle.info))
+    card = mine.bundle.card
+    assert "To 48 recordings without labels, which lie " in card
+    assert "this threshold and the temperature were chosen on the validation speakers." in card
+    assert "It may describe a voice: then it is personal data." in card
 
 
 def test_what_was_found_is_shown(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     files = [str(path) for path in sorted(folder.glob("*.wav"))[:24]]
-    assert main(["calibrate", "default", "--recordings", *files]) == 0
+    Path("letter.wav").write_text("Dear Sir or Madam", "utf-8")
+    assert main(["calibrate", "default", "--recordings", *files, "letter.wav"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("24 recordings, ")
+    assert lines[0] == "24 recordings, 1 left out."
+    assert lines[1].startswith("They are from elsewhere than what it was trained on: ")
+    assert lines[1].endswith(", the limit is 1.10.")
     assert [line.split()[0] for line in lines[4:12]] == ["answers", *Bundle.load().emotions]
     assert lines[-1] == (
         "wrote models/default-calibrated: SER_MODEL=models/default-calibrated ser serve"
     )
-    assert Bundle.load("models/default-calibrated").info["calibration"]["data"] == "files"
 
 
 def test_recordings_like_what_it_knows_change_nothing(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model = str(changed("known", places=at(folder)))
-    order = ["calibrate", model, "--recordings", str(folder), "--out", "mine"]
+    order = ["calibrate", model, "--recordings", str(folder), "--out", "new/mine"]
     assert main(order) == 0
     out = capsys.readouterr().out
-    assert "48 recordings, 0.00 deviations of a speaker from the nearest corpus" in out
-    assert "there is nothing to gain, and nothing is written" in out
+    assert "They are like what it was trained on: 0.00 deviations of a speaker from here" in out
+    assert "There is nothing to gain, and nothing is written." in out
     assert main([*order, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["bundle"], told["nearest"], told["unlike"]) == (None, "here", False)
     assert "now" not in told["answers"]
-    assert not Path("mine").exists()
+    assert not Path("new").exists()
+
+
+def test_a_home_elsewhere_is_taken_off(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mean = Recognizer.load().check_profiles().mean + 1
+    home = {"mean": mean.tolist(), "count": COUNT, "speakers": 2}
+    changed("mine", places=at(folder), home=home)
+    assert main(["calibrate", "mine", "--recordings", str(folder), "--in-place"]) == 0
+    assert "The home that it had is taken off." in capsys.readouterr().out
+    mine, shipped = Recognizer.load("mine"), Recognizer.load()
+    assert mine.bundle.home() is None
+    assert "the home that it had is taken off" in mine.bundle.card
+    clip = (act("b4", "sad"), 16_000)
+    np.testing.assert_array_equal(mine.hear(clip).logits, shipped.hear(clip).logits)
+    # With labels it is taken off as well.
+    changed("other", places=at(folder), home=home)
+    data = str(folder / "manifest.csv")
+    assert main(["calibrate", "other", "--data", data, "--in-place"]) == 0
+    assert Bundle.load("other").home() is None
+    figures = Bundle.load("other").info["calibration"]["before"]
+    assert main(["calibrate", "default", "--data", data, "--out", "third", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["figures"]["as it is"] == figures
 
 
 def test_a_second_time_replaces_the_first(folder: Path) -> None:
@@ -135,18 +160,22 @@ def test_what_labels_told_is_not_overruled(
         (["nowhere"], "nowhere: there is no such file or folder"),
         (["empty"], "empty: no recordings there"),
         (["quiet"], "here are none; 2 were left out"),
-        (
-            ["one"],
-            "at least 20 recordings in which somebody speaks, better 50; here is 1; 1 was left out",
-        ),
+        (["one"], "20 recordings that can be judged, better 50; here is 1; 1 was left out"),
+        (["list.csv"], "list.csv is a table: with labels it goes to --data"),
+        (["x" * 300], "File name too long"),
+        (["one"] * 25 + ["one/b.wav"] * 25, "here is 1; 1 was left out"),
+        (["link"], "here is 1; 1 was left out"),
     ],
-    ids=["missing", "empty folder", "nobody speaks", "few"],
+    ids=["missing", "empty folder", "silent", "few", "table", "long", "copies", "broken link"],
 )
 def test_recordings_that_tell_nothing_are_told_in_one_line(
     given: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name in ("empty", "quiet", "one"):
+    for name in ("empty", "quiet", "one", "link"):
         Path(name).mkdir()
+    Path("list.csv").write_text("path,label", "utf-8")
+    Path("link/a.wav").symlink_to("nowhere")
+    Path("link/b.wav").write_bytes(encode(act("a1", "sad")))
     Path("empty/letter.txt").write_text("Dear Sir or Madam", "utf-8")
     for place in ("quiet/a.wav", "quiet/b.wav", "one/a.wav"):
         Path(place).write_bytes(encode(silence(1.0)))
@@ -160,7 +189,7 @@ def test_recordings_that_tell_nothing_are_told_in_one_line(
 @pytest.mark.parametrize(
     ("places", "message"),
     [
-        (None, "does not say what its corpora are like"),
+        (None, "default does not say what its corpora are like"),
         ({"spread": [1.0], "means": []}, "the places in its bundle.json are damaged"),
         ({"spread": [1.0], "means": {"a": ["x"]}}, "the places in its bundle.json are damaged"),
     ],
@@ -172,6 +201,20 @@ def test_a_bundle_must_know_where_it_is_from(
     model = str(changed("mine", places=places))
     assert main(["calibrate", model, "--recordings", str(folder), "--out", "other"]) == 1
     assert message in capsys.readouterr().err
+
+
+def test_a_bundle_without_profiles_has_no_home(
+    tiny: Recognizer, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    order = ["calibrate", str(tiny.bundle.path), "--recordings", str(folder), "--out", "other"]
+    assert main(order) == 1
+    assert "tiny does not say what its corpora are like" in capsys.readouterr().err
+
+
+def test_an_empty_path_is_not_the_working_folder(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["calibrate", "default", "--recordings", ""])
+    assert "argument --recordings: a path is empty" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("option", [["--split", "test"], ["--balanced"]])
