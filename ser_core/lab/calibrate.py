@@ -133,7 +133,7 @@ def refit(
             rest = np.flatnonzero(folds != fold)
             fitted = fit(_chosen(heard, rest), labels[rest], weights[rest], present, name)
             held_out[name][folds == fold] = heard.probabilities(*fitted)[folds == fold]
-    choice = _choose(held_out, labels, weights, elsewhere)
+    choice = choose(held_out, labels, weights, elsewhere)
     temperature, bias = fit(windows[choice], labels, weights, present, choice)
     described = descriptions(outcome) if choice in AT_HOME else None
     home = home_of(described) if described else present.home
@@ -225,13 +225,14 @@ def divide(
     return folds, f"each tenth judged by what the rest gave ({why}: no figure for other voices)"
 
 
-def _choose(
+def choose(
     held_out: dict[str, NDArray[np.float64]],
     labels: NDArray[np.int64],
     weights: NDArray[np.float64],
     elsewhere: bool,
 ) -> str:
-    """The candidate that is kept: the simplest than which no other is surely better.
+    """The candidate that is kept, by its probabilities `(clips, classes)`: the simplest than which
+    no other is surely better.
 
     From `elsewhere`, one at home stays unless one away is surely better than it, and than the same
     at home: biases, which make up for a part of what a home does, do not replace it for no gain.

@@ -16,6 +16,7 @@ from ser_core.lab.calibrate import (
     TEMPERATURE,
     Calibration,
     CalibrationError,
+    choose,
     divide,
     fit,
     refit,
@@ -191,14 +192,34 @@ def test_elsewhere_a_home_is_kept_unless_it_is_surely_worse() -> None:
     assert worse.kept.home is None
 
 
-def test_biases_do_not_take_the_place_of_a_home_for_no_gain() -> None:
-    """They gain as much with it."""
-    shifted = {"scale": 3.0, "shift": (0.8, 0.0, -0.8)}
-    heard, alike = clips(60, described=True, **shifted), clips(60, **shifted)
-    assert refit(heard, PRESENT, at_home=alike).choice == BIAS
-    assert refit(heard, PRESENT, at_home=alike, elsewhere=True).choice == HOME_AND_BIAS
-    nothing = clips(60, scale=0.01)
-    assert refit(heard, PRESENT, at_home=nothing, elsewhere=True).choice == BIAS
+@pytest.mark.parametrize(
+    ("shares", "kept", "elsewhere"),
+    [
+        ((0.5, 0.5, 0.5, 0.5, 0.5), AS_IT_IS, HOME),
+        ((0.5, 0.5, 0.5, 0.6, 0.7), HOME_AND_BIAS, HOME_AND_BIAS),
+        ((0.6, 0.6, 0.6, 0.5, 0.5), AS_IT_IS, AS_IT_IS),
+        ((0.5, 0.6, 0.6, 0.5, 0.5), TEMPERATURE, TEMPERATURE),
+        ((0.5, 0.5, 0.6, 0.5, 0.6), BIAS, HOME_AND_BIAS),
+        ((0.5, 0.5, 0.6, 0.5, 0.5), BIAS, BIAS),
+        # Biases gain .018 without a home, and .008, which is not enough to be sure, with one.
+        ((0.5, 0.5, 0.509, 0.5, 0.504), BIAS, HOME_AND_BIAS),
+    ],
+)
+def test_biases_do_not_take_the_place_of_a_home_for_no_gain(
+    shares: Sequence[float], kept: str, elsewhere: str
+) -> None:
+    names = (AS_IT_IS, TEMPERATURE, BIAS, HOME, HOME_AND_BIAS)
+    labels, weights = np.zeros(30, np.int64), np.ones(30)
+    held_out = {
+        name: np.tile([share, 1 - share], (30, 1))
+        for name, share in zip(names, shares, strict=True)
+    }
+    assert choose(held_out, labels, weights, elsewhere=False) == kept
+    assert choose(held_out, labels, weights, elsewhere=True) == elsewhere
+    away = {name: held_out[name] for name in names[:3]}
+    assert choose(away, labels, weights, elsewhere=True) == choose(
+        away, labels, weights, elsewhere=False
+    )
 
 
 def test_what_does_not_help_is_left_as_it_is() -> None:
