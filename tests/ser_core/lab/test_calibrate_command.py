@@ -12,11 +12,12 @@ import pytest
 from ser_core import Recognizer
 from ser_core.bundle import Bundle, write_info
 from ser_core.cli import main
-from ser_core.lab import evaluation
+from ser_core.lab import calibrate_command, evaluation
 from ser_core.lab.calibrate import Calibration, CalibrationError
-from ser_core.lab.calibrate_command import hear_at_home, write
+from ser_core.lab.calibrate_command import hear_at_home, recalibrate, write
 from ser_core.lab.corpora import read
 from ser_core.lab.home import COUNT
+from ser_core.lab.places import UNLIKE
 from ser_core.profile import Profile
 from tests.acting import act, read_rows, write_corpus, write_manifest
 from tests.sounds import encode, silence
@@ -137,6 +138,22 @@ def test_where_the_model_is_at_home_no_home_is_tried(
     write_info(Path("mine"), info | {"places": {"spread": [1.0], "means": {"": [0.0, 0.0]}}})
     assert main([*order, "--out", "other"]) == 1
     assert "the places in its bundle.json are damaged" in capsys.readouterr().err
+
+
+def test_the_distance_decides_what_a_home_must_show(
+    manifest: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shipped = Recognizer.load()
+    outcome = evaluation.hear_all(shipped, read(manifest).utterances)
+    asked = []
+
+    def note(*_: Any, at_home: Any, elsewhere: bool, **__: Any) -> None:
+        asked.append((at_home is not None, elsewhere))
+
+    monkeypatch.setattr(calibrate_command, "refit", note)
+    for where in (None, ("here", UNLIKE), ("there", UNLIKE + 0.01)):
+        recalibrate(shipped, outcome, where)
+    assert asked == [(True, False), (False, False), (True, True)]
 
 
 def test_a_bundle_is_changed_in_place_only_when_asked_to(manifest: Path) -> None:

@@ -37,6 +37,12 @@ def changed(name: str, **keys: Any) -> Path:
     return Path(name)
 
 
+def answers(recognizer: Recognizer, folder: Path) -> dict[str, int]:
+    """How many of the recordings are which emotion."""
+    named = [recognizer.predict(path).emotion for path in folder.glob("*.wav")]
+    return {emotion: named.count(emotion) for emotion in recognizer.bundle.emotions}
+
+
 def at(folder: Path) -> dict[str, Any]:
     """Places among which the recordings of `folder` lie at the first."""
     shipped = Recognizer.load()
@@ -65,10 +71,7 @@ def test_recordings_from_elsewhere_become_what_is_normal(
     assert mine.bundle.version == f"{shipped.bundle.version}+calibrated"
     for kept in ("temperature", "threshold", "bias"):
         assert getattr(mine.bundle, kept) == getattr(shipped.bundle, kept)
-    # The counts are those of what each bundle answers.
-    for recognizer, when in ((shipped, "before"), (mine, "now")):
-        answers = [recognizer.predict(path).emotion for path in folder.glob("*.wav")]
-        assert {e: answers.count(e) for e in shipped.bundle.emotions} == told["answers"][when]
+    assert told["answers"] == {"before": answers(shipped, folder), "now": answers(mine, folder)}
     made = mine.bundle.info["calibration"]
     assert made == {
         "n": 48, "speakers": 0, "choice": UNLABELLED,
@@ -112,14 +115,23 @@ def test_recordings_like_what_it_knows_change_nothing(
 
 
 def test_a_home_elsewhere_is_taken_off(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    mean = Recognizer.load().check_profiles().mean + 1
+    mean = Recognizer.load().check_profiles().mean - 30
     home = {"mean": mean.tolist(), "count": COUNT, "speakers": 2}
     changed("mine", places=at(folder), home=home)
-    assert main(["calibrate", "mine", "--recordings", str(folder), "--in-place"]) == 0
+    shutil.copytree("mine", "twin")
+    order = ["--recordings", str(folder), "--in-place"]
+    assert main(["calibrate", "mine", *order]) == 0
     assert "The home that it had is taken off." in capsys.readouterr().out
     mine, shipped = Recognizer.load("mine"), Recognizer.load()
+    assert main(["calibrate", "twin", *order, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["bundle"], told["answers"]["now"]) == ("twin", answers(shipped, folder))
+    assert told["answers"]["before"] != told["answers"]["now"]
     assert mine.bundle.home() is None
     assert "the home that it had is taken off" in mine.bundle.card
+    assert "temperature were chosen on the validation speakers." in mine.bundle.card
+    assert main(["calibrate", "mine", *order]) == 0
+    assert "There is nothing to gain" in capsys.readouterr().out
     clip = (act("b4", "sad"), 16_000)
     np.testing.assert_array_equal(mine.hear(clip).logits, shipped.hear(clip).logits)
     # With labels it is taken off as well.
@@ -132,17 +144,21 @@ def test_a_home_elsewhere_is_taken_off(folder: Path, capsys: pytest.CaptureFixtu
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["figures"]["as it is"] == figures
 
 
-def test_a_second_time_replaces_the_first(folder: Path) -> None:
-    shutil.copytree(Bundle.load().path, "mine")
-    order = ["calibrate", "mine", "--recordings"]
-    some = [str(path) for path in sorted(folder.glob("*.wav"))[:20]]
+def test_a_second_time_replaces_the_first(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mean = Recognizer.load().check_profiles().mean - 30
+    changed("mine", home={"mean": mean.tolist(), "count": 50, "speakers": 0})
+    before = answers(Recognizer.load("mine"), folder)
     homes = []
-    for given in ([str(folder)], some, [str(folder)]):
-        assert main([*order, *given, "--in-place"]) == 0
-        mine = Bundle.load("mine")
-        assert mine.version == f"{Bundle.load().version}+calibrated"
-        homes.append(mine.info["home"]["mean"])
-    assert homes[0] == homes[2] != homes[1]
+    for _ in range(2):
+        order = ["calibrate", "mine", "--recordings", str(folder), "--in-place", "--json"]
+        assert main(order) == 0
+        mine = Recognizer.load("mine")
+        now = answers(mine, folder)
+        assert json.loads(capsys.readouterr().out)["answers"] == {"before": before, "now": now}
+        assert mine.bundle.version == f"{Bundle.load().version}+calibrated"
+        homes.append(mine.bundle.info["home"])
+        before = now
+    assert homes[0] == homes[1]
 
 
 def test_what_labels_told_is_not_overruled(
@@ -163,7 +179,7 @@ def test_what_labels_told_is_not_overruled(
         (["one"], "20 recordings that can be judged, better 50; here is 1; 1 was left out"),
         (["list.csv"], "list.csv is a table: with labels it goes to --data"),
         (["x" * 300], "File name too long"),
-        (["one"] * 25 + ["one/b.wav"] * 25, "here is 1; 1 was left out"),
+        (["one", "one/../one", "one/b.wav"], "here is 1; 1 was left out"),
         (["link"], "here is 1; 1 was left out"),
     ],
     ids=["missing", "empty folder", "silent", "few", "table", "long", "copies", "broken link"],
