@@ -38,7 +38,7 @@ class Place:
     """How far they are from that, as `Places.nearest` measures it."""
     answers: dict[str, int]
     """How many are which emotion, as the bundle is."""
-    left_out: int = 0
+    left_out: int
     """How many could not be judged."""
 
     @property
@@ -53,25 +53,23 @@ def files_of(paths: Sequence[Path]) -> list[Path]:
     Raises:
         CorpusError: one is not there, or a folder has none, or it is a table.
     """
-    found: list[Path] = []
-    for path in paths:
-        try:
-            if path.is_dir():
-                inside = list(recordings(path))
-                if not inside:
-                    raise CorpusError(f"{path}: no recordings there")
-                found += inside
-                continue
-            there = path.exists()
-        except OSError as e:
-            raise CorpusError(f"{path}: {e.strerror}") from e
-        if not there:
-            raise CorpusError(f"{path}: there is no such file or folder")
-        if path.suffix.lower() == ".csv":
-            raise CorpusError(f"{path} is a table: with labels it goes to --data")
-        found.append(path)
+    found = [file for path in paths for file in _inside(path)]
     # The same file by another way is the same voice, and counts once.
     return list({path.resolve(): path for path in reversed(found)}.values())[::-1]
+
+
+def _inside(path: Path) -> list[Path]:
+    try:
+        is_folder = path.is_dir()
+        found = list(recordings(path)) if is_folder else [path] * path.exists()
+    except OSError as e:
+        raise CorpusError(f"{path}: {e.strerror}") from e
+    if not found:
+        missing = "no recordings there" if is_folder else "there is no such file or folder"
+        raise CorpusError(f"{path}: {missing}")
+    if not is_folder and path.suffix.lower() == ".csv":
+        raise CorpusError(f"{path} is a table: with labels it goes to --data")
+    return found
 
 
 def locate(recognizer: Recognizer, files: Sequence[Path], progress: bool = False) -> Place:
