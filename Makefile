@@ -6,6 +6,9 @@ ifneq ($(wildcard ../shared/data/manifest.csv),)
 export SER_DATA ?= $(abspath ../shared/data)
 endif
 
+# Tests mostly wait for processes of their own. Those of a file stay together, with what they train.
+TEST_PROCESSES ?= 2
+
 export PYTHON
 TEST := .venv-test/bin
 BENCH ?=
@@ -24,7 +27,7 @@ run: serve-env ## serve the default model on http://localhost:8000 (PORT and HOS
 	@exec .venv/bin/ser serve
 
 test: lint ## lint, check types and run every test
-	$(TEST)/python -m pytest
+	$(TEST)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile
 
 lint: test-env ## ruff and mypy
 	$(TEST)/ruff check .
