@@ -51,6 +51,11 @@ class Arrival:
         self._chunks: _Chunks | None = None
 
     @property
+    def held(self) -> int:
+        """Bytes in memory."""
+        return sum(map(len, self._pieces))
+
+    @property
     def whole(self) -> bool:
         """It is all there, as far as can be told without parsing it."""
         return self.complete and not self.too_large
@@ -117,6 +122,12 @@ class Arrival:
         """Throw its body away, what has come and what will; only of a plain one."""
         self.discarded = True
         self._pieces.clear()
+
+    def drop_body(self) -> int:
+        """Free what came after the head; how many bytes that were."""
+        before = self.held
+        self._pieces = deque([self.head] if self.head else [])
+        return before - self.held
 
     def _discard(self, data: bytes) -> None:
         self._left -= len(data)

@@ -32,6 +32,8 @@ class Job:
 
     conn: Any
     arrival: Arrival
+    held: int
+    """Bytes of it in memory."""
     refusal: str | None
     heavy: bool
     deadline: float

@@ -148,12 +148,15 @@ class Worker(Door):
             self._refuse_here(incoming, "overloaded")
             return
         self._forget(incoming)
+        if refusal:
+            # It is told by the head alone, and others need the room now, not once it is out.
+            self._held -= arrival.drop_body()
         if conn.parser is None:
             conn.parser = get_parser(self.cfg, conn.sock, conn.client)
         conn.parser.unreader = arrival
         conn.initialized = conn.data_ready = True
         deadline = time.monotonic() + self._settings.request_timeout
-        job = Job(conn, arrival, refusal, heavy, deadline)
+        job = Job(conn, arrival, arrival.held, refusal, heavy, deadline)
         self._jobs.add(job)
         self._count(+heavy)
         done = (self.tpool if heavy else self._light).submit(self._serve, job)
@@ -208,7 +211,7 @@ class Worker(Door):
     def _finish(self, job: Job, future: "futures.Future[bool]") -> None:
         self._jobs.discard(job)
         self._count(-job.heavy)
-        self._held -= job.arrival.received
+        self._held -= job.held
         keep = not future.cancelled() and not future.exception() and future.result()
         left = getattr(job.conn, "unsent", b"")
         if not left:

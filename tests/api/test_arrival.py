@@ -78,6 +78,13 @@ def test_only_a_request_whose_end_is_beyond_doubt_is_plain(whole: bytes) -> None
     assert arrival_of(with_length(5) + b"hello").plain
 
 
+def test_a_body_that_nobody_will_read_takes_no_memory() -> None:
+    arrival = arrival_of(with_length(1_000) + bytes(600), step=100)
+    head = len(with_length(1_000))
+    assert (arrival.held, arrival.drop_body(), arrival.held) == (head + 600, 600, head)
+    assert arrival.read() == with_length(1_000)
+
+
 def test_what_follows_a_request_is_left_for_the_next_one() -> None:
     arrival = arrival_of(with_length(2) + b"hiGET / HTTP/1.1\r\n\r\n")
     assert arrival.complete

@@ -5,6 +5,7 @@ import http.client
 import itertools
 import json
 import logging
+import select
 import socket
 import threading
 import time
@@ -177,6 +178,24 @@ def test_slow_requests_give_way_when_memory_is_short(tmp_path: Path) -> None:
         answer = receive(first)
         assert (answer.status, answer.json["type"]) == (503, "/problems/overloaded")
         assert server.post("/predict", WAV, "audio/wav").status == 200
+
+
+def test_no_more_of_them_give_way_than_memory_needs(tmp_path: Path) -> None:
+    large = whole(padded(WAV, 1_000_000))
+    with (
+        serve(tmp_path, SLOW, SER_WORKERS="1", SER_MAX_BUFFERED_BYTES="3500000") as server,
+        contextlib.ExitStack() as opened,
+    ):
+        first, *others = [
+            opened.enter_context(connect(server, large[:size])) for size in (*[500_000] * 6, 900_000)
+        ]
+        assert receive(first).status == 503
+        assert not select.select(others, [], [], 1.0)[0]
+        for other in others[1:]:
+            other.close()
+        assert server.get("/health").status == 200  # by now it knows that those have gone
+        others[0].sendall(large[500_000:])
+        assert receive(others[0]).status == 200
 
 
 def test_beyond_its_capacity_the_service_says_so_at_once(tmp_path: Path) -> None:
@@ -383,7 +402,7 @@ def test_a_request_hangs_if_a_thread_does_not_answer_it_after_its_deadline(
     monkeypatch.setattr("os._exit", ended.append)
     worker = Worker.__new__(Worker)
     worker._settings = Settings(request_timeout=30.0, hang_timeout=10.0)
-    worker._jobs = {Job(None, Arrival(0), None, True, deadline=100.0, came=70.0, started=started)}
+    worker._jobs = {Job(None, Arrival(0), 0, None, True, deadline=100.0, came=70.0, started=started)}
     worker._incoming, worker._rescue_since = {}, None
     worker.pid, worker.log = 1, logging.getLogger()
     worker._watch(now)
