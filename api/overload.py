@@ -27,8 +27,10 @@ on_in_flight: Callable[[int], None] = lambda count: None  # noqa: E731
 on_bare_refusal: Callable[[str, int], None] = lambda name, status: None  # noqa: E731
 """Told of each refusal that the app does not see: the kind of problem, and its status."""
 
-RETRY_AFTER = {"Retry-After": "1"}
+BUSY_SECONDS = 1.0
+"""Of waiting for a thread, from which on a request that was late may be in time another day."""
 
+_RETRY_AFTER = {"Retry-After": "1"}
 _DETAILS = {
     "overloaded": "The service has as many requests as it can take; try again in a moment.",
     "body-timeout": "The request did not come in as a whole in the time that there is for it.",
@@ -49,7 +51,10 @@ def _refuse() -> None:
 
 def refusal(name: str) -> Problem:
     """The answer to a request that is refused for that reason."""
-    return Problem(name, _DETAILS[name], headers={} if name == "body-timeout" else RETRY_AFTER)
+    detail = _DETAILS[name]
+    if name == "deadline" and (WAITED.get() or 0.0) < BUSY_SECONDS:
+        return Problem(name, f"{detail} It did not wait for others: send less at a time.")
+    return Problem(name, detail, headers={} if name == "body-timeout" else _RETRY_AFTER)
 
 
 def check_deadline() -> None:

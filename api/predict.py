@@ -25,7 +25,7 @@ def predict() -> Response:
     if options.segments is not None:
         detail = "segments are of one recording: send one file."
         raise Problem("bad-parameter", detail, {"parameter": "segments"})
-    return jsonify(predictions=[_judge_or_say_why(each, options) for each in recordings])
+    return jsonify(predictions=_judge_each(recordings, options))
 
 
 def _judge(recording: Upload, options: Options) -> dict[str, Any]:
@@ -66,11 +66,25 @@ def _split(recording: Upload, options: Options) -> dict[str, Any]:
     return {"channels": channels}
 
 
-def _judge_or_say_why(recording: Upload, options: Options) -> dict[str, Any]:
-    try:
-        return _judge(recording, options)
-    except AudioError as e:
-        return {"error": of_audio(e).to_dict(), "filename": recording.filename}
+def _judge_each(recordings: list[Upload], options: Options) -> list[dict[str, Any]]:
+    answers: list[dict[str, Any]] = []
+    judged_any = False
+    for recording in recordings:
+        try:
+            answers.append(_judge(recording, options))
+            judged_any = True
+        except AudioError as e:
+            answers.append(_failed(recording, of_audio(e)))
+        except Problem as e:
+            # What has been judged in time is not thrown away with what has not.
+            if e.name != "deadline" or not judged_any:
+                raise
+            answers.append(_failed(recording, e))
+    return answers
+
+
+def _failed(recording: Upload, problem: Problem) -> dict[str, Any]:
+    return {"error": problem.to_dict(), "filename": recording.filename}
 
 
 def _answer(prediction: Prediction, options: Options) -> dict[str, Any]:

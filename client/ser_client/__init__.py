@@ -18,6 +18,8 @@ Recording = bytes | str | os.PathLike[str] | BinaryIO
 """An audio file's bytes, its path, or the open file."""
 RETRIED = (429, 502, 503, 504)
 """Statuses that pass: too often, too much at once, or a proxy without a service behind it."""
+PROBLEM = "application/problem+json"
+"""Type of what the service itself says of a request that fails (RFC 9457)."""
 
 
 @dataclass(frozen=True)
@@ -172,6 +174,20 @@ def _failure(answer: Mapping[str, Any]) -> ServiceError | None:
 class _Retry(urllib3.Retry):
     # By itself it would send what was too large again, if a proxy said when.
     RETRY_AFTER_STATUS_CODES = frozenset(RETRIED)
+
+    def increment(
+        self,
+        method: str | None = None,
+        url: str | None = None,
+        response: urllib3.BaseHTTPResponse | None = None,
+        *args: Any,
+        **more: Any,
+    ) -> "_Retry":
+        # The service says when, if another time will do; only a proxy does not.
+        headers = {} if response is None else response.headers
+        if headers.get("Content-Type") == PROBLEM and "Retry-After" not in headers:
+            raise urllib3.exceptions.MaxRetryError(more["_pool"], url or "")
+        return super().increment(method, url, response, *args, **more)
 
 
 def _known(cls: type, answer: Mapping[str, Any]) -> dict[str, Any]:

@@ -166,7 +166,12 @@ MODELS = (200, {}, {"models": [{"name": "default"}]})
 
 
 def test_a_full_service_is_asked_again_when_it_says(naps: list[float]) -> None:
-    script = [(503, {"Retry-After": "3"}, FULL), (429, {"Retry-After": "7"}, FULL), MODELS]
+    kind = {"Content-Type": "application/problem+json"}
+    script = [
+        (503, {"Retry-After": "3", **kind}, FULL),
+        (429, {"Retry-After": "7", **kind}, FULL),
+        MODELS,
+    ]
     with scripted(*script) as (url, seen), Client(url) as client:
         assert client.models() == [{"name": "default"}]
     assert naps == [3.0, 7.0]
@@ -191,6 +196,17 @@ def test_waits_grow_where_the_service_names_none(naps: list[float]) -> None:
     with scripted(*[(502, {}, b"<html>")] * 4, MODELS) as (url, _), Client(url) as client:
         client.models()
     assert naps == [pytest.approx(wait, abs=0.1) for wait in (0.25, 0.45, 0.85)]
+
+
+def test_what_the_service_does_not_want_again_is_not_sent_again(naps: list[float]) -> None:
+    late = {**FULL, "type": "/problems/deadline"}
+    with (
+        scripted((503, {"Content-Type": "application/problem+json"}, late)) as (url, seen),
+        Client(url) as client,
+        pytest.raises(ServiceError) as caught,
+    ):
+        client.models()
+    assert (caught.value.kind, len(seen), naps) == ("deadline", 1, [])
 
 
 def test_it_is_tried_so_many_times_and_waited_so_long(naps: list[float]) -> None:

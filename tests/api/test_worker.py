@@ -187,7 +187,8 @@ def test_no_more_of_them_give_way_than_memory_needs(tmp_path: Path) -> None:
         contextlib.ExitStack() as opened,
     ):
         first, *others = [
-            opened.enter_context(connect(server, large[:size])) for size in (*[500_000] * 6, 900_000)
+            opened.enter_context(connect(server, large[:size]))
+            for size in (*[500_000] * 6, 900_000)
         ]
         assert receive(first).status == 503
         assert not select.select(others, [], [], 1.0)[0]
@@ -333,14 +334,32 @@ def test_health_is_answered_while_every_thread_works(tmp_path: Path) -> None:
         assert [receive(each).status for each in (working, waiting)] == [200, 200]
 
 
-def test_a_request_that_takes_too_long_is_ended_between_two_blocks(tmp_path: Path) -> None:
+def test_files_that_there_is_no_time_for_cost_the_others_nothing(tmp_path: Path) -> None:
     body, content_type = form(*[("file", f"{number}.wav", WAV) for number in range(8)])
     with serve(
         tmp_path, SLOW, SLOW_SECONDS="0.4", SER_WORKERS="1", SER_REQUEST_TIMEOUT="1"
     ) as server:
         answer = server.post("/predict", body, content_type)
-        assert (answer.status, answer.json["type"]) == (503, "/problems/deadline")
-        assert answer.headers["Retry-After"] == "1"
+    answers = answer.json["predictions"]
+    late = [each for each in answers if "error" in each]
+    assert answer.status == 200
+    assert len(answers) == 8
+    assert 1 <= len(late) <= 7
+    assert late == answers[-len(late) :]
+    assert {each["error"]["type"] for each in late} == {"/problems/deadline"}
+    assert [each["filename"] for each in answers] == [f"{number}.wav" for number in range(8)]
+
+
+def test_a_recording_that_takes_too_long_by_itself_is_not_to_be_sent_again(tmp_path: Path) -> None:
+    long = encode(voice(20.0))
+    with serve(
+        tmp_path, SLOW, SLOW_SECONDS="0.4", SER_WORKERS="1", SER_REQUEST_TIMEOUT="1"
+    ) as server:
+        for body, kind in ((long, "audio/wav"), form(*[("file", "a.wav", long)] * 2)):
+            answer = server.post("/predict", body, kind)
+            assert (answer.status, answer.json["type"]) == (503, "/problems/deadline")
+            assert "send less at a time" in answer.json["detail"]
+            assert "Retry-After" not in answer.headers
         assert server.post("/predict", WAV, "audio/wav").status == 200
 
 
@@ -402,7 +421,9 @@ def test_a_request_hangs_if_a_thread_does_not_answer_it_after_its_deadline(
     monkeypatch.setattr("os._exit", ended.append)
     worker = Worker.__new__(Worker)
     worker._settings = Settings(request_timeout=30.0, hang_timeout=10.0)
-    worker._jobs = {Job(None, Arrival(0), 0, None, True, deadline=100.0, came=70.0, started=started)}
+    worker._jobs = {
+        Job(None, Arrival(0), 0, None, True, deadline=100.0, came=70.0, started=started)
+    }
     worker._incoming, worker._rescue_since = {}, None
     worker.pid, worker.log = 1, logging.getLogger()
     worker._watch(now)
