@@ -14,6 +14,7 @@ from api.metrics import FOLDER
 from api.models import check_names
 from api.settings import SettingError, Settings
 from ser_core.bundle import Bundle, BundleError
+from ser_core.runtime import check_runtime
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 _LARGE, _KEPT = 256 * 1024, 1024 * 1024
@@ -43,6 +44,7 @@ control_socket_disable = True
 def on_starting(server: Any) -> None:
     """Stop with one clear line, before any worker starts, if a bundle cannot be served."""
     try:
+        check_runtime(_settings.runtime)
         check_names([Bundle.load(name) for name in _settings.model])
     except BundleError as e:
         raise SystemExit(f"ser: {e}") from e

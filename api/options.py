@@ -14,7 +14,7 @@ from api.overload import check_deadline
 from api.problems import Problem, of_audio
 from api.upload import PARAMETERS, references
 from ser_core.audio import AudioError, Limits
-from ser_core.profile import Profile
+from ser_core.profile import Profile, ProfileError
 from ser_core.recognizer import Recognizer, Span
 
 MOST_SEGMENTS = 1_000
@@ -22,6 +22,8 @@ _ROUNDING = 1e-6
 """Seconds by which a thousand differences of decimal fractions may be off, with room to spare."""
 LONGEST_NAME = 100
 """Characters of a speaker's name."""
+_SHORTEST_TOKEN = 8
+"""Characters; what is shorter was meant as true or false, or as nothing."""
 
 Parsed = TypeVar("Parsed")
 
@@ -112,31 +114,34 @@ def _channels(value: str) -> str:
 def _segments(max_seconds: float, value: str) -> list[Span]:
     """`[{"start": 0.0, "end": 2.5, "speaker": "A"}, ...]`; what else they hold is left alone."""
     try:
-        listed = json.loads(value)
+        # Editors begin a file with a byte order mark.
+        listed = json.loads(value.removeprefix("\ufeff"))
     except (ValueError, RecursionError):
         raise _bad("segments", value, "a JSON list") from None
     if not isinstance(listed, list) or not listed:
         raise _bad("segments", value, "a JSON list that is not empty")
     if len(listed) > MOST_SEGMENTS:
-        raise _bad("segments", f"{len(listed)} of them", f"at most {MOST_SEGMENTS}")
+        raise _bad_segments(f"there are {len(listed)}, at most {MOST_SEGMENTS} may be")
     spans = [_span(number, each) for number, each in enumerate(listed, 1)]
     seconds = math.fsum(span.end - span.start for span in spans)
     if seconds > max_seconds + _ROUNDING:
-        raise _bad("segments", f"{seconds:g} s", f"at most {max_seconds:g} s together")
+        raise _bad_segments(f"they last {seconds:g} s, at most {max_seconds:g} s may be")
     return spans
 
 
 def _span(number: int, given: Any) -> Span:
     if not isinstance(given, dict):
-        raise _bad("segments", f"number {number}", "an object with start and end")
+        raise _bad_segments(f"number {number} must be an object with start and end")
     start, end = (_seconds(given.get(name)) for name in ("start", "end"))
     # As far as answers tell them apart.
     if start is None or end is None or start < 0 or not round(start, 3) < round(end, 3):
-        wanted = "of numbers 0 <= start < end, in seconds, 0.001 apart"
-        raise _bad("segments", f"number {number}", wanted)
+        wanted = "have numbers 0 <= start < end, in seconds, 0.001 apart"
+        raise _bad_segments(f"number {number} must {wanted}")
     speaker = given.get("speaker")
     if not (speaker is None or (isinstance(speaker, str) and len(speaker) <= LONGEST_NAME)):
-        raise _bad("segments", f"number {number}", f"of a speaker in {LONGEST_NAME} characters")
+        raise _bad_segments(
+            f"the speaker of number {number} must be of {LONGEST_NAME} characters at most"
+        )
     return Span(start, end, speaker)
 
 
@@ -154,6 +159,10 @@ def _voice(recognizer: Recognizer, value: str) -> Profile | bool:
     """A token's profile, or whether a first one is asked for."""
     if value == "false":
         return False
+    if len(value) < _SHORTEST_TOKEN and value != "true":
+        raise ProfileError(
+            "The profile is neither true nor false nor a token of an earlier answer."
+        )
     norm = recognizer.check_profiles()
     return value == "true" or Profile.from_token(value, norm)
 
@@ -176,6 +185,10 @@ def _refuse_together(name: str, **others: bool) -> None:
         if there:
             detail = f"{name} and {other} do not go together."
             raise Problem("bad-parameter", detail, {"parameter": name.split("=", maxsplit=1)[0]})
+
+
+def _bad_segments(reason: str) -> Problem:
+    return Problem("bad-parameter", f"segments: {reason}.", {"parameter": "segments"})
 
 
 def _bad(name: str, value: str, wanted: str) -> Problem:

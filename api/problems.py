@@ -53,7 +53,7 @@ KINDS = {
         408, "Request Timeout", "The request came in too slowly, or not as a whole."
     ),
     "too-large": Kind(
-        413, "Too many bytes", "The request holds more bytes, files or fields than are taken."
+        413, "Request too large", "The request holds more bytes, files or fields than are taken."
     ),
     "too-long": Kind(413, "Recording too long", "The recording lasts longer than is taken."),
     "media-type": Kind(

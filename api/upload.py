@@ -22,8 +22,9 @@ REFERENCE = "reference"
 """Field of other recordings of the same speaker."""
 PARAMETERS = ("model", "timeline", "top", "channels", "segments", "profile", "explain", "adapt")
 """Fields of text, and the names of a query."""
-FORM_ALLOWANCE = 256 * 1024
-"""Bytes that a form's own text may take beside the audio."""
+FORM_ALLOWANCE = 1_500_000
+"""Bytes that a form's own text may take beside the audio: as many parts of a recording as there may
+be, with the longest names, in JSON that escapes each character."""
 FORM_FIELDS = 16
 """Fields that a form may have beside the files."""
 
@@ -47,16 +48,16 @@ class Upload:
 
 
 class _Budget:
-    """Bytes of audio that a request may still send."""
+    """Bytes of audio, or of text, that a request may still send."""
 
-    def __init__(self, left: int) -> None:
-        self._left = left
+    def __init__(self, left: int, what: str) -> None:
+        self._left, self._what = left, what
 
     def take(self, count: int) -> None:
         """Raises `Problem` once there is nothing left to take."""
         self._left -= count
         if self._left < 0:
-            raise too_large()
+            raise too_large(self._what)
 
 
 class _Sink(BytesIO):
@@ -110,7 +111,7 @@ class _Forms(FormDataParser):
 
         Raises:
             ValueError: it is not such a form.
-            RequestEntityTooLarge: it has too many parts, or too much text.
+            Problem: it has too many parts, or too much text.
         """
         if mimetype != "multipart/form-data":
             return super().parse(stream, mimetype, content_length, options)
@@ -118,7 +119,7 @@ class _Forms(FormDataParser):
             block = min(_FORM_BLOCK, content_length or _FORM_BLOCK)
             fields, files = self._parts(stream, (options or {}).get("boundary", ""), block)
         except ParserLimitReached as e:
-            raise RequestEntityTooLarge from e
+            raise too_large("parts" if "segment count" in e.args[0] else "headers") from e
         except MultipartError as e:
             # What else an error holds quotes what was sent.
             coding = ": it is not UTF-8" if isinstance(e.__context__, UnicodeDecodeError) else ""
@@ -131,7 +132,7 @@ class _Forms(FormDataParser):
         fields: MultiDict[str, str] = MultiDict()
         files: MultiDict[str, FileStorage] = MultiDict()
         parser = PushMultipartParser(boundary, max_segment_count=self.max_form_parts)
-        text, start = _Budget(self.max_form_memory_size or 0), f"--{boundary}".encode()
+        text, start = _Budget(self.max_form_memory_size or 0, "text"), f"--{boundary}".encode()
         name, filename = "", None
         content: IO[bytes] = BytesIO()
         for event in parser.parse_blocking(stream.read, block):
@@ -176,7 +177,7 @@ class AudioRequest(flask.Request):
 
     @cached_property
     def _budget(self) -> _Budget:
-        return _Budget(current_app.config["MAX_AUDIO_BYTES"])
+        return _Budget(current_app.config["MAX_AUDIO_BYTES"], "audio")
 
     def new_file(self) -> BytesIO:
         """An empty file in memory; all of a request's together hold `SER_MAX_BYTES` at most."""
@@ -219,6 +220,9 @@ def uploads() -> list[Upload]:
     Raises:
         Problem: there is none, or too much of it.
     """
+    if (coding := request.headers.get("Content-Encoding", "identity").lower()) != "identity":
+        detail = f"The body is compressed ({coding[:40]}), which is not undone: send it as it is."
+        raise Problem("media-type", detail)
     try:
         if request.mimetype == "multipart/form-data":
             return _from_form()
@@ -234,13 +238,19 @@ def references() -> list[Upload]:
     return _files(REFERENCE)
 
 
-def too_large() -> Problem:
-    """The refusal of a request that sends too much, naming what is taken."""
+def too_large(what: str = "audio") -> Problem:
+    """The refusal of a request that sends too much audio, text, parts or headers of them."""
     config = current_app.config
+    taken = {
+        "audio": f"A request may hold {config['MAX_AUDIO_BYTES'] / 1e6:g} MB of audio in"
+        f" {config['MAX_AUDIO_FILES']} files.",
+        "text": f"The text of a form may hold {FORM_ALLOWANCE / 1e6:g} MB.",
+        "parts": f"A form may have {config['MAX_FORM_PARTS']} parts, files among them.",
+        "headers": "A part of a form may have 8 headers of 4 kB, its file's name included.",
+    }
     return Problem(
         "too-large",
-        f"A request may hold {config['MAX_AUDIO_BYTES'] / 1e6:g} MB of audio"
-        f" in {config['MAX_AUDIO_FILES']} files, and {FORM_FIELDS} other fields.",
+        taken[what],
         {"max_bytes": config["MAX_AUDIO_BYTES"], "max_files": config["MAX_AUDIO_FILES"]},
     )
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from ser_core import __version__
 from ser_core.audio import AudioError
 from ser_core.bundle import BundleError
+from ser_core.extras import lacking
 from ser_core.profile import Profile, ProfileError
 from ser_core.recognizer import Prediction, Recognizer
 
@@ -140,7 +141,13 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     command.add_argument("--threads", type=int, help="threads of each (SER_THREADS)")
     command.set_defaults(run=serve)
 
-    command = subparsers.add_parser("predict", help="judge recordings")
+    # FILE first: what follows `--reference` are all references.
+    command = subparsers.add_parser(
+        "predict",
+        help="judge recordings",
+        usage="ser predict FILE [FILE ...] [--model MODEL] [--json] [--timeline] [--adapt]\n"
+        "                   [--reference FILE [FILE ...]]",
+    )
     command.add_argument("files", nargs="+", metavar="FILE")
     command.add_argument("--model", help="name or folder of a bundle (default: the one shipped)")
     command.add_argument("--json", action="store_true", help="one JSON object a line")
@@ -172,7 +179,7 @@ def _complete(command: argparse.ArgumentParser, name: str, module: str, extra: s
         commands = importlib.import_module(module)
         getattr(commands, f"add_{name}")(command)
     except ModuleNotFoundError as e:
-        command.error(f"`ser {name}` needs {e.name}: pip install 'ser-service[{extra}]'")
+        command.error(f"`ser {name}` needs {lacking(e.name, extra)}")
 
 
 if __name__ == "__main__":

@@ -34,6 +34,9 @@ DEMUXERS = (
 )
 """FFmpeg's demuxer, and at which byte its files say what."""
 
+_NO_WORDS = "Unspecified internal error."
+"""What libsndfile says of Ogg files of codecs that it does not know."""
+
 READABLE = (
     "WAV, FLAC, OGG (Vorbis, Opus), MP3, AIFF, M4A and MP4, AAC, WebM and Matroska, AMR and 3GP,"
     " WMA, CAF"
@@ -207,6 +210,8 @@ class SoundFileDecoder:
 
 def unreadable(words: str) -> NotAudio:
     """Of a file whose first bytes promise a format, in a decoder's words."""
+    if words == _NO_WORDS:
+        words = "it is damaged, or of an unknown codec"
     return NotAudio(f"The audio cannot be read: {words.rstrip('.')}. What is read: {READABLE}.")
 
 

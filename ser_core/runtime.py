@@ -1,5 +1,6 @@
 """LiteRT and TensorFlow behind one small interface, and a pool of them."""
 
+import importlib.util
 import queue
 import threading
 from collections import deque
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ser_core.bundle import Bundle, BundleError
+from ser_core.extras import lacking
 
 Floats = NDArray[np.float32]
 
@@ -93,18 +95,22 @@ def _no_profile(inputs: dict[str, Any]) -> dict[str, Floats]:
     }
 
 
+def check_runtime(name: str) -> None:
+    """Raises `BundleError` where what a runtime needs is not installed."""
+    for module in ("tensorflow", "keras") if name == "tensorflow" else ():
+        if importlib.util.find_spec(module) is None:
+            raise BundleError(f"the runtime {name} needs {lacking(module, 'train')}")
+
+
 class TensorFlow:
     """TensorFlow itself, for hosts with a GPU and for layers that LiteRT cannot run."""
 
     def __init__(self, path: Path) -> None:
-        try:
-            from ser_core.lab.export import load_keras  # noqa: PLC0415 (TensorFlow only when asked for)
+        check_runtime("tensorflow")
+        from ser_core.lab.export import load_keras  # noqa: PLC0415 (TensorFlow only when asked for)
 
+        try:
             self._model: Any = load_keras(path)
-        except ModuleNotFoundError as e:
-            raise BundleError(
-                f"the runtime tensorflow needs {e.name}: pip install 'ser-service[train]'"
-            ) from e
         except (OSError, ValueError, TypeError) as e:
             raise BundleError(f"{path} is not a model that Keras can run: {e}") from e
 

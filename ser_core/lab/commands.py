@@ -9,6 +9,7 @@ from importlib import import_module
 from pathlib import Path
 
 from ser_core.bundle import Bundle
+from ser_core.extras import lacking
 from ser_core.lab import evaluation, parts
 from ser_core.lab.arguments import DATA_HELP, folder, positive
 from ser_core.lab.corpora import CorpusError, read
@@ -109,6 +110,8 @@ def _reporting(run: Command, errors: Errors) -> Command:
 def _evaluate(options: argparse.Namespace) -> int:
     if options.of_others and not options.references:
         options.refuse("--of-others says whose recordings --references K are, and needs it")
+    if options.report:
+        _find_plots(options)
     recognizer = Recognizer.load(options.model)
     reading = read(options.data)
     evaluation.log_skipped(reading)
@@ -150,6 +153,14 @@ def _evaluate(options: argparse.Namespace) -> int:
         path = _report(options, bundle, outcome, sum(map(len, known.values())), told)
         print(f"wrote {path}", file=sys.stderr)
     return 0
+
+
+def _find_plots(options: argparse.Namespace) -> None:
+    """Say before anything is judged that a report cannot be drawn."""
+    try:
+        import_module("ser_core.lab.report")
+    except ModuleNotFoundError as e:
+        options.refuse(f"--report needs {lacking(e.name, 'train')}")
 
 
 def _report(

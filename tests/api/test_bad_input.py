@@ -127,7 +127,7 @@ BAD: dict[str, tuple[Callable[[], Body], int, str]] = {
         413,
         "too-large",
     ),
-    "a field of 1 MB": (lambda: form(model="x" * 1_000_000), 413, "too-large"),
+    "a field of 2 MB": (lambda: form(model="x" * 2_000_000), 413, "too-large"),
 }
 
 

@@ -63,6 +63,19 @@ def test_a_missing_bundle_stops_the_start_with_one_line(tmp_path: Path) -> None:
     assert _last_line(output).startswith("ser: no bundle 'missing'")
 
 
+def test_a_runtime_that_is_not_installed_stops_the_start_with_one_line(tmp_path: Path) -> None:
+    blocked = "import importlib.util as u; find = u.find_spec\n"
+    blocked += "u.find_spec = lambda name, *p: None if name == 'tensorflow' else find(name, *p)\n"
+    (tmp_path / "sitecustomize.py").write_text(blocked)
+    status, output = run_to_its_end(tmp_path, SER_RUNTIME="tensorflow", PYTHONPATH=str(tmp_path))
+    assert status == 1
+    assert _last_line(output) == (
+        "ser: the runtime tensorflow needs tensorflow: pip install '.[train]' in the project's "
+        "folder"
+    )
+    assert "Traceback" not in output
+
+
 def test_a_damaged_bundle_stops_the_start_with_one_line(tmp_path: Path, bundle: Path) -> None:
     (model,) = bundle.glob("model.tflite")
     model.write_bytes(model.read_bytes()[:1000])

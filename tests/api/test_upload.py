@@ -95,6 +95,35 @@ def test_files_beyond_the_limit_are_refused(small_client: FlaskClient) -> None:
         assert small_client.post("/predict", data={"file": files}).status_code == status
 
 
+@pytest.mark.parametrize(
+    ("parts", "detail"),
+    [
+        ([("file", "a.wav", bytes(LIMIT + 1))], "A request may hold 0.1 MB of audio in 3 files."),
+        ([("file", "a.wav", b"x")] * 4, "A request may hold 0.1 MB of audio in 3 files."),
+        ([("file", "a.wav", b"x")] * 20, "A form may have 19 parts, files among them."),
+        ([("model", "a.wav", bytes(1_500_001))], "The text of a form may hold 1.5 MB."),
+        ([("file", "a" * 5_000, b"x")], "A part of a form may have 8 headers of 4 kB"),
+    ],
+    ids=["bytes", "files", "parts", "text", "headers"],
+)
+def test_what_there_is_too_much_of_is_said(
+    small_client: FlaskClient, parts: list[tuple[str, str, bytes]], detail: str
+) -> None:
+    body, content_type = form(*parts)
+    answer = small_client.post("/predict", data=body, content_type=content_type)
+    assert (answer.status_code, answer.get_json()["type"]) == (413, "/problems/too-large")
+    assert answer.get_json()["detail"].startswith(detail)
+
+
+@pytest.mark.parametrize("send", [as_form, as_body])
+def test_a_compressed_body_is_refused_as_such(client: FlaskClient, send: Send) -> None:
+    wav = wav_of(LIMIT)
+    for coding, status in (("gzip", 415), ("identity", 200)):
+        answer = client.post("/predict", **send(wav), headers={"Content-Encoding": coding})  # type: ignore[arg-type]
+        assert answer.status_code == status
+        assert ("compressed (gzip)" in answer.get_data(as_text=True)) == (status == 415)
+
+
 @pytest.mark.parametrize(("size", "status"), [(25_000_000, 200), (25_000_002, 413)])
 def test_25_megabytes_are_taken_and_not_more(live: Server, size: int, status: int) -> None:
     wav = padded(encode(voice(1.0)), size)

@@ -1,4 +1,5 @@
 import io
+import struct
 import subprocess
 import sys
 import tracemalloc
@@ -200,6 +201,25 @@ def test_what_begins_like_audio_and_is_none_is_told_what_is_read(start):
     assert words.startswith("The audio cannot be read: ")
     assert words.endswith(f". What is read: {audio.READABLE}.")
     assert ".." not in words
+
+
+def test_an_ogg_of_another_codec_is_told_so():
+    head = b"Speex   " + b"1.2".ljust(20, b"\0")
+    head += struct.pack("<13i", 1, 80, 16_000, 1, 4, 1, -1, 320, 0, 1, 0, 0, 0)
+    page = b"OggS\0\2" + struct.pack("<qIII", 0, 1, 0, 0) + bytes([1, len(head)]) + head
+    page = page[:22] + struct.pack("<I", _crc(page)) + page[26:]
+    with pytest.raises(audio.NotAudio, match=r"^The audio cannot be read: .* unknown codec\. What"):
+        load(page)
+
+
+def _crc(page: bytes) -> int:
+    """Of Ogg (RFC 3533): like that of POSIX, from 0 and not inverted."""
+    remainder = 0
+    for byte in page:
+        remainder ^= byte << 24
+        for _ in range(8):
+            remainder = (remainder << 1) ^ (0x104C11DB7 if remainder & 0x80000000 else 0)
+    return remainder
 
 
 def test_the_decoders_own_words_are_kept():

@@ -132,8 +132,31 @@ def test_the_lab_without_its_extra_says_what_to_install(command: str) -> None:
     assert result.stdout == ""
     last = result.stderr.splitlines()[-1]
     assert last.startswith(f"ser {command}: error: `ser {command}` needs ")
-    assert last.endswith(": pip install 'ser-service[train]'")
+    assert last.endswith(": pip install '.[train]' in the project's folder")
     assert "Traceback" not in result.stderr
+
+
+def test_a_report_that_cannot_be_drawn_is_refused_before_anything_is_judged() -> None:
+    code = (
+        "import sys; sys.modules['matplotlib'] = None; from ser_core.cli import main\n"
+        "sys.exit(main(['evaluate', 'default', '--data', 'nowhere.csv', '--report', 'page']))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 2
+    assert result.stderr.splitlines()[-1] == (
+        "ser evaluate: error: --report needs matplotlib: pip install '.[train]' in the project's "
+        "folder"
+    )
+
+
+def test_the_usage_of_predict_can_be_followed(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["predict", "--help"])
+    usage = " ".join(capsys.readouterr().out.split("\n\n")[0].split())
+    assert usage.startswith("usage: ser predict FILE [FILE ...] [--model")
+    assert usage.endswith("[--reference FILE [FILE ...]]")
 
 
 def test_evaluating_does_without_what_training_needs() -> None:

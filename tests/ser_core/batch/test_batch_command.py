@@ -34,7 +34,8 @@ def test_without_the_extra_it_says_what_to_install(missing: str) -> None:
     )
     assert result.returncode == 2
     assert result.stderr.splitlines()[-1] == (
-        f"ser batch: error: `ser batch` needs {missing}: pip install 'ser-service[batch]'"
+        f"ser batch: error: `ser batch` needs {missing}: "
+        "pip install '.[batch]' in the project's folder"
     )
 
 
