@@ -28,6 +28,13 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def seed(text: str) -> int:
+    """A whole number from 0 on, for `argparse`."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0 on")
+    return int(text)
+
+
 def fraction(text: str) -> float:
     """A number above 0 and below 1, for `argparse`."""
     try:

@@ -223,7 +223,7 @@ def write(
 
     `calibration` is what it says of how that came about, its `choice` whether the home is new.
 
-    Speakers who were `heard` are from now on none of those that test it.
+    Speakers who were `heard` are from now on among those who chose it, and none that test it.
 
     Raises:
         BundleError: the folder cannot be written.
@@ -237,11 +237,12 @@ def write(
         "threshold": kept.threshold,
         "calibration": calibration,
     }
-    if judged := bundle.info.get("judged_by"):
-        moved = {*judged["test"]} & {*heard}
+    if heard:
+        judged = bundle.info.get("judged_by") or {"valid": (), "test": ()}
+        chose = {*heard} - {*bundle.info.get("speakers", ())}
         info["judged_by"] = {
-            "valid": sorted({*judged["valid"], *moved}),
-            "test": sorted({*judged["test"]} - moved),
+            "valid": sorted({*judged["valid"], *chose}),
+            "test": sorted({*judged["test"]} - {*heard}),
         }
     in_place = out.resolve() == bundle.path.resolve()
     if in_place:

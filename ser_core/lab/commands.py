@@ -4,6 +4,7 @@ import argparse
 import json
 import logging
 import sys
+from collections import Counter
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 from ser_core.bundle import Bundle
 from ser_core.extras import lacking
 from ser_core.lab import evaluation, parts
-from ser_core.lab.arguments import DATA_HELP, folder, positive
+from ser_core.lab.arguments import DATA_HELP, folder, positive, seed
 from ser_core.lab.corpora import CorpusError, read
 from ser_core.lab.referencing import NoReferences, draw_profiles, drawn, in_words
 from ser_core.lab.risk import trust
@@ -44,7 +45,7 @@ def add_evaluate(command: argparse.ArgumentParser) -> None:
         action="store_true",
         help="draw them from other speakers of the corpus instead: what a microphone gives",
     )
-    command.add_argument("--seed", type=int, default=0, help="of that draw")
+    command.add_argument("--seed", type=seed, default=0, help="of that draw")
     command.add_argument("--json", action="store_true", help="figures as JSON")
     command.add_argument(
         "--report", type=folder, metavar="FOLDER", help="write a page to look at and listen to"
@@ -125,6 +126,10 @@ def _evaluate(options: argparse.Namespace) -> int:
         logger.warning("Warning: the model %s; the figures flatter it.", parts.in_words(known))
     progress = sys.stderr.isatty()
     outcome = evaluation.hear_all(recognizer, utterances, progress)
+    if not outcome.heard:
+        reasons = Counter(reason for _, reason in outcome.skipped).most_common(3)
+        why = "; ".join(f"{count} x {reason}" for reason, count in reasons)
+        raise CorpusError(f"{options.data}: none of the recordings can be judged ({why})")
     references = None
     if options.references:
         skipped = outcome.skipped
@@ -172,8 +177,6 @@ def _report(
 ) -> Path:
     from ser_core.lab import report  # noqa: PLC0415 (matplotlib takes a second)
 
-    if not outcome.heard:
-        raise CorpusError(f"nothing of {options.data} could be judged: there is no report")
     told = str(options.data)
     if options.split:
         told += f", split {options.split}"

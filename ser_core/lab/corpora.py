@@ -3,6 +3,7 @@
 import csv
 import difflib
 import logging
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -167,18 +168,19 @@ def read_manifest(manifest: Path, corpus: str | None = None) -> Reading:
     that are known. Raises `CorpusError` when the file is no such table or no row can be used.
     """
     reading = Reading()
-    seen: set[Path] = set()
+    seen: set[str] = set()
     for line, row in _rows(manifest):
         row["corpus"] = row["corpus"].lower()
         if corpus is not None and row["corpus"] != corpus.lower():
             continue
         path = manifest.parent / row["path"]
-        reason = _fault(row, path) or ("a file's second row" if path in seen else "")
+        same = os.path.realpath(path)  # however it is spelt, and whatever links to it
+        reason = _fault(row, path) or ("a file's second row" if same in seen else "")
         if reason:
             where = path if row["path"] else Path(f"{manifest}, line {line}")
             reading.skipped.append((where, reason))
             continue
-        seen.add(path)
+        seen.add(same)
         split = row["split"].lower()
         named = _parts_or_none(path, row["corpus"])
         reading.utterances.append(

@@ -41,9 +41,7 @@ def split_of(
     log_skipped(reading)
     present = {utterance.corpus for utterance in reading.utterances}
     if missing := sorted(set(corpora) - present):
-        raise SplitError(
-            f"no corpus {', '.join(missing)} here; there are {', '.join(sorted(present))}"
-        )
+        raise SplitError(f"no corpus {', '.join(missing)} here; there {_named(present - {''})}")
     utterances = [u for u in reading.utterances if not corpora or u.corpus in corpora]
     _check_needed([u for u in utterances if u.split in ("", "train")], emotions, needed)
     log_nearest(utterances, emotions)
@@ -149,6 +147,10 @@ def _known(utterances: Sequence[Utterance], emotions: Sequence[str]) -> list[Utt
     for emotion, count in sorted(unknown.items()):
         logger.warning("left out %d x %r, no label of the model", count, emotion)
     return known
+
+
+def _named(corpora: Collection[str]) -> str:
+    return f"are {', '.join(sorted(corpora))}" if corpora else "is none that has a name"
 
 
 def _labels(utterances: Sequence[Utterance]) -> str:

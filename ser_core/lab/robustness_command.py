@@ -10,7 +10,7 @@ from typing import Any
 
 from ser_core.emotions import to_label_set
 from ser_core.lab import evaluation, robustness
-from ser_core.lab.arguments import DATA_HELP, positive
+from ser_core.lab.arguments import DATA_HELP, positive, seed
 from ser_core.lab.corpora import CorpusError, Reading, read
 from ser_core.lab.parts import in_words, known_by, part_of
 from ser_core.recognizer import Recognizer
@@ -34,7 +34,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         metavar="N",
         help="only N recordings, as many of each corpus and emotion as there can be",
     )
-    command.add_argument("--seed", type=int, default=0, help="of the noise and of that choice")
+    command.add_argument("--seed", type=seed, default=0, help="of the noise and of that choice")
     command.add_argument("--out", type=Path, metavar="FILE.csv", help="every figure, by corpus")
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ser_core.bundle import INFO, Bundle
 from ser_core.emotions import normalise_label
-from ser_core.lab.arguments import DATA_HELP, fraction, names, positive
+from ser_core.lab.arguments import DATA_HELP, fraction, names, positive, seed
 from ser_core.lab.augmentations import AUGMENTATIONS, AugmentationError, parse_list
 from ser_core.lab.build import NetworksFitted, Order, train
 from ser_core.lab.checkpoint import CheckpointError, begun
@@ -60,7 +60,10 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "--corpora", type=names, default=(), metavar="NAME,...", help="of the data (default: all)"
     )
     command.add_argument(
-        "--emotions", type=names, metavar="NAME,...", help="the classes (default: the preset's)"
+        "--emotions",
+        type=names,
+        metavar="NAME,...",
+        help="the classes (default: those of the bundle to begin with, else the preset's)",
     )
     command.add_argument("--out", type=Path, help="the bundle's folder (default: models/PRESET)")
     command.add_argument("--name", help="the bundle's name (default: its folder's)")
@@ -100,7 +103,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         help=f"try a grid of hyperparameters, quick or full ({', '.join(GRIDS)})",
     )
     command.add_argument(
-        "--seed", type=int, default=0, help="of the division by speaker, and of all else drawn"
+        "--seed", type=seed, default=0, help="of the division by speaker, and of all else drawn"
     )
     command.add_argument("--resume", action="store_true", help="go on where a training was stopped")
     command.add_argument(
@@ -196,6 +199,8 @@ def chosen_preset(options: argparse.Namespace) -> Preset | Classic:
         if len(options.emotions) < 2:
             raise UsageError("--emotions needs two or more to tell apart")
         chosen = replace(chosen, emotions=_different(options.emotions))
+    elif options.init:
+        chosen = replace(chosen, emotions=tuple(Bundle.load(options.init).emotions))
     given = {name: getattr(options, name) for name in GIVEN if getattr(options, name)}
     if isinstance(chosen, Preset):
         if options.augment or options.search:

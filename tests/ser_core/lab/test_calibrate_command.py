@@ -303,10 +303,20 @@ def test_who_calibrated_a_bundle_no_longer_tests_it() -> None:
     kept = Calibration(1.25, (0.0,) * 7, 0.5)
     judged = shipped.info["judged_by"]
     gone = judged["test"][0]
-    write(shipped, kept, Path("mine"), told("temperature"), {gone, "mine/anna", judged["valid"][0]})
+    trained = shipped.info["speakers"][0]
+    heard = {gone, "mine/anna", judged["valid"][0], trained}
+    write(shipped, kept, Path("mine"), told("temperature"), heard)
     now = Bundle.load("mine").info["judged_by"]
     assert now["test"] == judged["test"][1:]
-    assert now["valid"] == sorted([*judged["valid"], gone])
+    assert now["valid"] == sorted([*judged["valid"], gone, "mine/anna"])
+
+
+def test_who_calibrated_a_bundle_that_names_nobody_is_named() -> None:
+    shipped = Bundle.load()
+    nobody = replace(shipped, info={**shipped.info, "judged_by": {}})
+    kept = Calibration(1.25, (0.0,) * 7, 0.5)
+    write(nobody, kept, Path("mine"), told("temperature"), {"mine/anna"})
+    assert Bundle.load("mine").info["judged_by"] == {"valid": ["mine/anna"], "test": []}
 
 
 def test_a_home_is_written_and_heard_against(manifest: Path) -> None:

@@ -246,6 +246,16 @@ def test_rows_that_cannot_be_used_are_skipped_by_name_and_counted(tmp_path):
     ]
 
 
+def test_a_file_is_one_however_its_path_is_spelt(tmp_path):
+    make(tmp_path, "in/a.wav")
+    (tmp_path / "link.wav").symlink_to(tmp_path / "in" / "a.wav")
+    spelt = ["in/a.wav", "in/../in/a.wav", f"{tmp_path}/in/a.wav", "./in/a.wav", "link.wav"]
+    rows = "".join(f"{path},sad\n" for path in spelt)
+    reading = read(write(tmp_path / "m.csv", f"path,label\n{rows}"))
+    assert [u.path for u in reading.utterances] == [tmp_path / "in" / "a.wav"]
+    assert reading.skip_counts == {"a file's second row": 4}
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

@@ -175,6 +175,28 @@ def test_of_others_says_nothing_without_references(capsys: pytest.CaptureFixture
     assert "--of-others says whose recordings" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", ["evaluate default", "robustness default", "train"])
+def test_a_seed_below_0_is_wrong_usage(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main([*command.split(), "--data", "mine.csv", "--seed", "-1"])
+    assert stop.value.code == 2
+    assert "argument --seed: '-1' is no whole number from 0 on" in capsys.readouterr().err
+
+
+def test_evaluate_of_what_cannot_be_judged_fails(
+    trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "letter.wav").write_text("Dear all")
+    rows = [row | {"label": "boredom"} for row in rows_of(trained)[:3]]
+    rows.append(rows[0] | {"label": "angry", "path": str(tmp_path / "letter.wav")})
+    manifest = write_manifest(tmp_path / "bad.csv", rows)
+    for form in ([], ["--json"]):
+        assert main(["evaluate", str(trained.bundle), "--data", str(manifest), *form]) == 1
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert "bad.csv: none of the recordings can be judged (3 x " in err.splitlines()[-1]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

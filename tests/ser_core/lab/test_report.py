@@ -161,7 +161,7 @@ def test_nothing_judged_is_no_report(
     manifest = write_manifest(tmp_path / "bored.csv", rows)
     command = ["evaluate", str(trained.bundle), "--data", str(manifest)]
     assert main([*command, "--report", str(tmp_path)]) == 1
-    assert "bored.csv could be judged: there is no report" in capsys.readouterr().err
+    assert "bored.csv: none of the recordings can be judged (" in capsys.readouterr().err
     assert not (tmp_path / "evaluation.html").exists()
 
 

@@ -1,5 +1,6 @@
 """A network that begins with what a bundle has learnt."""
 
+import argparse
 import logging
 from dataclasses import replace
 from pathlib import Path
@@ -226,6 +227,20 @@ def test_the_command_takes_a_bundle_to_begin_with(monkeypatch: pytest.MonkeyPatc
     assert begun.epochs < usual.epochs
     assert short.epochs == 3
     assert short.learning_rate == begun.learning_rate < usual.learning_rate
+
+
+def test_the_classes_are_those_of_the_bundle_to_begin_with_unless_others_are_named() -> None:
+    parser = argparse.ArgumentParser()
+    training_command.add_arguments(parser)
+
+    def emotions(*options: str) -> tuple[str, ...]:
+        given = parser.parse_args(["--data", "x.csv", *options])
+        return training_command.chosen_preset(given).emotions
+
+    assert emotions() == emotions("--init", "default")
+    assert emotions("--init", "models/open") == tuple(Bundle.load("models/open").emotions)
+    assert "calm" in emotions("--init", "models/ravdess8")
+    assert emotions("--init", "models/open", "--emotions", "angry,sad") == ("angry", "sad")
 
 
 def test_heads_go_on_from_those_of_a_bundle_that_hears_the_same_emotions(
