@@ -1,5 +1,6 @@
 """From labelled recordings to a written bundle: what `ser train` does."""
 
+import contextlib
 import logging
 import shutil
 from collections import Counter
@@ -118,6 +119,25 @@ def train_on(split: Split, order: Order, progress: bool = True) -> dict[str, Any
         work.mkdir(parents=True, exist_ok=True)
     except OSError as e:
         raise training.TrainingError(f"{work} cannot be made: {e.strerror}") from e
+    try:
+        fitted = _fit(split, order, work, progress)
+    except training.TrainingError:
+        # Folders that nothing was written to go with what was refused.
+        with contextlib.suppress(OSError):
+            work.rmdir()
+            order.out.rmdir()
+        raise
+    bundle = work / "bundle"
+    bundle.mkdir(exist_ok=True)
+    plot_curves(fitted, order.preset, bundle / CURVES)
+    info = write_bundle(replace(order, out=bundle), fitted)
+    for file in sorted(bundle.iterdir(), key=lambda file: file.name == INFO):
+        file.replace(order.out / file.name)
+    shutil.rmtree(work)
+    return info
+
+
+def _fit(split: Split, order: Order, work: Path, progress: bool) -> "Fitted":
     preset = order.preset
     # That nothing can be judged must not show only when the model is made.
     test = usable(split.test, preset.emotions, preset.sampling_rate)
@@ -127,17 +147,8 @@ def train_on(split: Split, order: Order, progress: bool = True) -> dict[str, Any
         )
     split = replace(split, test=test)
     if isinstance(preset, Preset):
-        fitted = fit_spectral(split, order, preset, work, progress)
-    else:
-        fitted = fit_classic(split, order, preset, work, progress)
-    bundle = work / "bundle"
-    bundle.mkdir(exist_ok=True)
-    plot_curves(fitted, preset, bundle / CURVES)
-    info = write_bundle(replace(order, out=bundle), fitted)
-    for file in sorted(bundle.iterdir(), key=lambda file: file.name == INFO):
-        file.replace(order.out / file.name)
-    shutil.rmtree(work)
-    return info
+        return fit_spectral(split, order, preset, work, progress)
+    return fit_classic(split, order, preset, work, progress)
 
 
 @dataclass(frozen=True)

@@ -128,6 +128,7 @@ def test_bad_data_is_told_in_one_line_before_training(
     assert main(["train", "--data", str(manifest), "--out", "out"]) == 1
     (line,) = [li for li in capsys.readouterr().err.splitlines() if li.startswith("ser: ")]
     assert message in line
+    assert not Path("out").exists()
 
 
 @pytest.mark.parametrize("preset", ["residual-cnn", "ann-193"])
