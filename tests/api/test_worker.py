@@ -182,21 +182,20 @@ def test_slow_requests_give_way_when_memory_is_short(tmp_path: Path) -> None:
 
 def test_no_more_of_them_give_way_than_memory_needs(tmp_path: Path) -> None:
     large = whole(padded(WAV, 1_000_000))
-    with (
-        serve(tmp_path, SLOW, SER_WORKERS="1", SER_MAX_BUFFERED_BYTES="3500000") as server,
-        contextlib.ExitStack() as opened,
-    ):
-        first, *others = [
-            opened.enter_context(connect(server, large[:size]))
-            for size in (*[500_000] * 6, 900_000)
-        ]
-        assert receive(first).status == 503
-        assert not select.select(others, [], [], 1.0)[0]
-        for other in others[1:]:
-            other.close()
-        assert server.get("/health").status == 200  # by now it knows that those have gone
-        others[0].sendall(large[500_000:])
-        assert receive(others[0]).status == 200
+    with serve(tmp_path, SLOW, SER_WORKERS="1", SER_MAX_BUFFERED_BYTES="3500000") as server:
+        for _ in range(2):  # what was refused is counted off once
+            with contextlib.ExitStack() as opened:
+                first, *others = [
+                    opened.enter_context(connect(server, large[:size]))
+                    for size in (*[500_000] * 6, 900_000)
+                ]
+                assert receive(first).status == 503
+                assert not select.select(others, [], [], 1.0)[0]
+                for other in others[1:]:
+                    other.close()
+                assert server.get("/health").status == 200  # by now it knows that those have gone
+                others[0].sendall(large[500_000:])
+                assert receive(others[0]).status == 200
 
 
 def test_beyond_its_capacity_the_service_says_so_at_once(tmp_path: Path) -> None:
