@@ -68,16 +68,14 @@ def _split(recording: Upload, options: Options) -> dict[str, Any]:
 
 def _judge_each(recordings: list[Upload], options: Options) -> list[dict[str, Any]]:
     answers: list[dict[str, Any]] = []
-    judged_any = False
     for recording in recordings:
         try:
             answers.append(_judge(recording, options))
-            judged_any = True
         except AudioError as e:
             answers.append(_failed(recording, of_audio(e)))
         except Problem as e:
             # What has been judged in time is not thrown away with what has not.
-            if e.name != "deadline" or not judged_any:
+            if e.name != "deadline" or all("error" in each for each in answers):
                 raise
             answers.append(_failed(recording, e))
     return answers

@@ -96,7 +96,7 @@ def _no_profile(inputs: dict[str, Any]) -> dict[str, Floats]:
 
 
 def check_runtime(name: str) -> None:
-    """Raises `BundleError` where what a runtime needs is not installed."""
+    """Raises `BundleError` where a runtime is not installed; imports nothing."""
     for module in ("tensorflow", "keras") if name == "tensorflow" else ():
         if importlib.util.find_spec(module) is None:
             raise BundleError(f"the runtime {name} needs {lacking(module, 'train')}")
@@ -106,11 +106,12 @@ class TensorFlow:
     """TensorFlow itself, for hosts with a GPU and for layers that LiteRT cannot run."""
 
     def __init__(self, path: Path) -> None:
-        check_runtime("tensorflow")
-        from ser_core.lab.export import load_keras  # noqa: PLC0415 (TensorFlow only when asked for)
-
         try:
+            from ser_core.lab.export import load_keras  # noqa: PLC0415 (TensorFlow only when asked for)
+
             self._model: Any = load_keras(path)
+        except ModuleNotFoundError as e:
+            raise BundleError(f"the runtime tensorflow needs {lacking(e.name, 'train')}") from e
         except (OSError, ValueError, TypeError) as e:
             raise BundleError(f"{path} is not a model that Keras can run: {e}") from e
 

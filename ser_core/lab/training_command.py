@@ -165,13 +165,9 @@ def keeps_epochs(options: argparse.Namespace, chosen: Preset | Classic) -> bool:
     return not options.search and (isinstance(chosen, Preset) or chosen.mlp is None)
 
 
-def _preset_of(bundle: str) -> str:
-    """The design of the bundle to begin with, if there is one and it tells one that is known.
-
-    Raises:
-        BundleError: there is no such bundle.
-    """
-    named = Bundle.load(bundle).info.get("preset") if bundle else None
+def _preset_of(parent: Bundle | None) -> str:
+    """The design of the bundle to begin with, if there is one and it tells one that is known."""
+    named = parent.info.get("preset") if parent else None
     return named if named in PRESETS else DEFAULT.name
 
 
@@ -193,14 +189,16 @@ def chosen_preset(options: argparse.Namespace) -> Preset | Classic:
 
     Raises:
         UsageError: they do not go with it.
+        BundleError: there is no such bundle to begin with.
     """
-    chosen = preset(options.preset or _preset_of(options.init))
+    parent = Bundle.load(options.init) if options.init else None
+    chosen = preset(options.preset or _preset_of(parent))
     if options.emotions:
         if len(options.emotions) < 2:
             raise UsageError("--emotions needs two or more to tell apart")
         chosen = replace(chosen, emotions=_different(options.emotions))
-    elif options.init:
-        chosen = replace(chosen, emotions=tuple(Bundle.load(options.init).emotions))
+    elif parent:
+        chosen = replace(chosen, emotions=tuple(parent.emotions))
     given = {name: getattr(options, name) for name in GIVEN if getattr(options, name)}
     if isinstance(chosen, Preset):
         if options.augment or options.search:
