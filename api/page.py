@@ -5,10 +5,15 @@ from typing import Any
 from flask import Blueprint, Flask, Response, current_app, render_template, request
 
 from api.models import current_models
+from api.settings import Settings
 from ser_core import __version__
 from ser_core.bundle import Bundle
 
 blueprint = Blueprint("page", __name__)
+
+MOST_RECORDED = 60
+WAV_HEADER, WAV_BYTES_A_SECOND = 44, 2 * 48_000
+"""Of what a browser records, at the usual rate."""
 
 POLICY = "; ".join(
     [
@@ -39,10 +44,24 @@ def index() -> str:
         "index.html",
         version=__version__,
         megabytes=settings.max_bytes / 1e6,
-        minutes=settings.max_seconds / 60,
+        length=_length(settings.max_seconds),
+        most_recorded=_most_recorded(settings),
         max_bytes=settings.max_bytes,
         models=[_describe(recognizer.bundle) for recognizer in current_models()],
     )
+
+
+def _length(seconds: float) -> str:
+    minutes = seconds / 60
+    if minutes == 1:
+        return "1 minute"
+    return f"{minutes:g} minutes" if minutes > 1 and seconds % 30 == 0 else f"{seconds:g} seconds"
+
+
+def _most_recorded(settings: Settings) -> int:
+    """Seconds that the page records at most: a minute, or what the service takes of it."""
+    by_size = (settings.max_bytes - WAV_HEADER) / WAV_BYTES_A_SECOND
+    return max(1, int(min(MOST_RECORDED, settings.max_seconds, by_size)))
 
 
 def _describe(bundle: Bundle) -> dict[str, Any]:

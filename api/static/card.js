@@ -14,8 +14,8 @@ export async function showCard(name, heading = null) {
     body.replaceChildren(...markdown(model?.card || "This model came without a card."));
     body.querySelectorAll(".scroller").forEach((each, i) => each.setAttribute("aria-label", `Table ${i + 1}`));
   } catch (error) {
-    const why = error.status === 401 ? "the service wants its API key first." : "the service does not answer.";
-    body.replaceChildren(element("p", { textContent: `The card cannot be fetched: ${why}` }));
+    const why = error.status === 401 ? error.words : "The service does not answer.";
+    body.replaceChildren(element("p", { textContent: `The card cannot be fetched. ${why}` }));
   }
   dialog.scrollTop = 0;
   const wanted = [...body.querySelectorAll("h3, h4")].find((each) => each.textContent === heading);

@@ -77,7 +77,7 @@ export class Clips extends EventTarget {
     if (clip.file.size > this.maxBytes) {
       const size = (clip.file.size / 1e6).toFixed(1);
       this.fail(clip, new Problem({
-        title: "Too many bytes",
+        title: "File too large",
         detail: `The file has ${size} MB; up to ${this.maxBytes / 1e6} MB are taken.`,
       }));
       return;

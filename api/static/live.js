@@ -2,7 +2,7 @@
 // of their own, and the curve grows by what it says.
 
 import { announce } from "./dom.js";
-import { Meter, obstacle, open } from "./microphone.js";
+import { Meter, Microphone, obstacle } from "./microphone.js";
 import { drawEmotions } from "./pictures.js";
 import { Problem, predict } from "./service.js";
 import { encode, join } from "./wav.js";
@@ -19,7 +19,7 @@ export class Live {
   constructor(parts, { view, window, fields, onstart }) {
     Object.assign(this, { parts, view, window, fields, onstart });
     this.meter = new Meter(parts.meter, parts.hint);
-    this.microphone = null;
+    this.microphone = new Microphone();
     parts.start.onclick = () => this.start();
     parts.stop.onclick = () => this.stop();
     const why = obstacle();
@@ -33,24 +33,22 @@ export class Live {
   }
 
   get running() {
-    return Boolean(this.microphone);
+    return this.microphone.on;
   }
 
   async start() {
-    if (this.running || this.opening) return;
-    this.opening = true;
+    if (this.running) return;
     this.complain("");
     Object.assign(this, {
       blocks: [], held: 0, heard: 0, asked: 0, segments: [], emotion: null, failures: 0, emotions: [],
     });
     try {
-      this.microphone = await open((block, level) => this.take(block, level), () => this.stop());
+      const take = (block, level) => this.take(block, level);
+      if (!await this.microphone.open(take, () => this.stop())) return;
     } catch (problem) {
       this.complain(problem.message);
       announce(problem.message);
       return;
-    } finally {
-      this.opening = false;
     }
     this.controller = new AbortController();
     this.parts.start.hidden = true;
@@ -117,7 +115,7 @@ export class Live {
     this.failures += 1;
     if (!error.busy && (error.status || this.failures >= PATIENCE)) {
       this.stop();
-      this.complain(`${error.title}. ${error.detail}`);
+      this.complain(error.words);
       return;
     }
     const wait = error.busy ? Math.min(error.retryAfter ?? 2, 30) : this.failures;
@@ -136,10 +134,10 @@ export class Live {
   }
 
   stop() {
-    if (!this.running) return;
-    this.controller.abort();
+    const { running } = this;
     this.microphone.close();
-    this.microphone = null;
+    if (!running) return;
+    this.controller.abort();
     this.blocks = [];
     this.meter.reset();
     this.parts.stop.hidden = true;

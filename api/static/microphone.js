@@ -18,9 +18,46 @@ export function obstacle() {
   return "This browser has no microphone for pages. Files work all the same.";
 }
 
+// A microphone that its owner opens and closes, also while the browser still asks the person.
+export class Microphone {
+  constructor() {
+    Object.assign(this, { line: null, opening: false, wanted: false });
+  }
+
+  get on() {
+    return Boolean(this.line);
+  }
+
+  get samplingRate() {
+    return this.line.samplingRate;
+  }
+
+  // Whether it has begun: not where it was on or being opened, nor where it was closed meanwhile.
+  async open(onblock, onlost) {
+    if (this.on) return false;
+    this.wanted = true;
+    if (this.opening) return false;
+    this.opening = true;
+    try {
+      const line = await open(onblock, onlost);
+      if (this.wanted) this.line = line;
+      else line.close();
+    } finally {
+      this.opening = false;
+    }
+    return this.on;
+  }
+
+  close() {
+    this.wanted = false;
+    this.line?.close();
+    this.line = null;
+  }
+}
+
 // Calls onblock(samples, level) until it is closed; level is the block's peak, 0 to 1. The browser's
 // own clean-up is off: it flattens what a voice expresses.
-export async function open(onblock, onlost) {
+async function open(onblock, onlost) {
   let stream;
   try {
     stream = await navigator.mediaDevices.getUserMedia({

@@ -13,8 +13,6 @@ import { Voice } from "./voice.js";
 import { encode } from "./wav.js";
 import { seconds } from "./words.js";
 
-const MOST_SECONDS_RECORDED = 60;
-
 const models = JSON.parse(document.body.dataset.models);
 const choice = byId("model");
 const model = () => models.find(({ name }) => name === choice.value) ?? models[0];
@@ -24,8 +22,9 @@ const clips = new Clips({
   maxBytes: Number(byId("upload").dataset.maxBytes),
   fields: () => ({ fields: { timeline: "true", explain: "true", ...named() }, voice: voice.token }),
 });
+const focusWays = () => byId("ways").querySelector("[aria-selected=true]").focus();
 const panel = new Panel(byId("answer"), byId("empty"), clips);
-new History({ section: byId("session"), list: byId("clips"), clear: byId("clear") }, clips);
+new History({ section: byId("session"), list: byId("clips"), clear: byId("clear"), onclear: focusWays }, clips);
 
 // Files: chosen, or dropped anywhere on the page.
 const addFiles = (files) => {
@@ -70,7 +69,7 @@ let recordings = 0;
 const recorder = new Recorder(
   parts("record", ["start", "pause", "stop", "discard", "clock", "meter", "hint", "note"]),
   {
-    mostSeconds: MOST_SECONDS_RECORDED,
+    mostSeconds: Number(byId("microphone").dataset.mostSeconds),
     onrecorded: (file, length) => {
       recordings += 1;
       clips.add([{ file, name: `Recording ${recordings}.wav`, origin: "microphone" }]);
@@ -105,9 +104,10 @@ function makeLiveView() {
   return new LiveView(template, new Bars(template.parts.bars, model().emotions));
 }
 
+// What was recorded until then is kept: one key among the tabs is soon pressed.
 makeTabs(byId("ways"), (tab) => {
   if (tab !== "tab-live") live.stop();
-  if (tab !== "tab-microphone") recorder.stop(false);
+  if (tab !== "tab-microphone") recorder.stop();
 });
 
 choice.addEventListener("change", () => {

@@ -132,9 +132,12 @@ function summary(clip) {
 
 // The clips of this session as a list to choose from.
 export class History {
-  constructor({ section, list, clear }, clips) {
+  constructor({ section, list, clear, onclear }, clips) {
     Object.assign(this, { section, list, clips });
-    clear.onclick = () => clips.clear();
+    clear.onclick = () => {
+      clips.clear();
+      onclear();
+    };
     clips.addEventListener("change", () => this.render());
   }
 

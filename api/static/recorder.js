@@ -1,7 +1,7 @@
 // The microphone's tab: record, pause, stop; what was said is then judged like any file.
 
 import { announce } from "./dom.js";
-import { Meter, obstacle, open } from "./microphone.js";
+import { Meter, Microphone, obstacle } from "./microphone.js";
 import { encode, join } from "./wav.js";
 import { clock } from "./words.js";
 
@@ -11,8 +11,7 @@ export class Recorder {
   constructor(parts, { mostSeconds, onrecorded }) {
     Object.assign(this, { parts, mostSeconds, onrecorded });
     this.meter = new Meter(parts.meter, parts.hint);
-    this.microphone = null;
-    this.opening = false;
+    this.microphone = new Microphone();
     parts.start.onclick = () => this.start();
     parts.pause.onclick = () => this.pause();
     parts.stop.onclick = () => this.stop();
@@ -23,7 +22,7 @@ export class Recorder {
   }
 
   get seconds() {
-    return this.samples / (this.microphone?.samplingRate ?? 1);
+    return this.microphone.on ? this.samples / this.microphone.samplingRate : 0;
   }
 
   complain(text) {
@@ -33,26 +32,25 @@ export class Recorder {
   }
 
   async start() {
-    if (this.opening) return;
-    this.opening = true;
+    if (this.microphone.on) return;
     this.complain("");
     Object.assign(this, { blocks: [], samples: 0, paused: false });
     this.meter.reset();
     try {
-      this.microphone = await open((block, level) => this.take(block, level), () => this.stop());
-      announce("Recording");
+      const take = (block, level) => this.take(block, level);
+      if (!await this.microphone.open(take, () => this.stop())) return;
     } catch (problem) {
       this.complain(problem.message);
       announce(problem.message);
-    } finally {
-      this.opening = false;
+      return;
     }
+    announce("Recording");
     this.show();
-    if (this.microphone) this.parts.stop.focus();
+    this.parts.stop.focus();
   }
 
   take(block, level) {
-    if (!this.microphone) return;
+    if (!this.microphone.on) return;
     this.meter.show(this.paused ? 0 : level);
     if (this.paused) return;
     this.blocks.push(block);
@@ -62,7 +60,7 @@ export class Recorder {
   }
 
   get time() {
-    return `${clock(this.microphone ? this.seconds : 0)} / ${clock(this.mostSeconds)}`;
+    return `${clock(this.seconds)} / ${clock(this.mostSeconds)}`;
   }
 
   pause() {
@@ -72,11 +70,13 @@ export class Recorder {
   }
 
   stop(keep = true) {
-    if (!this.microphone) return;
+    if (!this.microphone.on) {
+      this.microphone.close();
+      return;
+    }
     const { samplingRate } = this.microphone;
     const { seconds } = this;
     this.microphone.close();
-    this.microphone = null;
     this.meter.reset();
     this.show();
     this.parts.start.focus();
@@ -87,8 +87,8 @@ export class Recorder {
 
   show() {
     const { parts, microphone } = this;
-    parts.start.hidden = Boolean(microphone);
-    for (const part of [parts.pause, parts.stop, parts.discard]) part.hidden = !microphone;
+    parts.start.hidden = microphone.on;
+    for (const part of [parts.pause, parts.stop, parts.discard]) part.hidden = !microphone.on;
     if (parts.pause) parts.pause.textContent = this.paused ? "Go on" : "Pause";
     parts.clock.textContent = this.time;
   }

@@ -3,6 +3,7 @@
 import { untilClosed } from "./store.js";
 
 const KEY = "api-key";
+const KEY_WANTED = "This service wants an API key. Send any recording under Files: you are then asked for it.";
 
 // An error as the service words it (RFC 9457), or as worded here where no answer came.
 export class Problem extends Error {
@@ -14,6 +15,11 @@ export class Problem extends Error {
   // The last part of its type: "silent", "too-long" and so on.
   get kind() {
     return this.type.split("/").pop();
+  }
+
+  // As one line, where no form asks for the key.
+  get words() {
+    return this.status === 401 ? KEY_WANTED : `${this.title}. ${this.detail}`;
   }
 
   // It may pass if one only waits; a recording that took too long would do so again.

@@ -2,7 +2,7 @@
 // the service makes of it is a short token; it stays in this browser.
 
 import { announce } from "./dom.js";
-import { Meter, obstacle, open } from "./microphone.js";
+import { Meter, Microphone, obstacle } from "./microphone.js";
 import { predict } from "./service.js";
 import { forLater } from "./store.js";
 import { encode, join } from "./wav.js";
@@ -16,7 +16,7 @@ export class Voice {
   constructor(parts, { model, fields, onchange }) {
     Object.assign(this, { parts, model, fields, onchange });
     this.meter = new Meter(parts.meter, parts.hint);
-    this.microphone = null;
+    this.microphone = new Microphone();
     parts.start.onclick = () => this.start();
     parts.enough.onclick = () => this.finish();
     parts.stop.onclick = () => this.stop();
@@ -43,24 +43,23 @@ export class Voice {
   }
 
   async start() {
-    if (this.microphone || this.opening) return;
-    this.opening = true;
+    if (this.microphone.on) return;
     this.complain("");
     Object.assign(this, { blocks: [], samples: 0 });
     try {
-      this.microphone = await open((block, level) => this.take(block, level), () => this.stop());
-      announce(`Recording your normal voice for ${SECONDS} seconds`);
+      const take = (block, level) => this.take(block, level);
+      if (!await this.microphone.open(take, () => this.stop())) return;
     } catch (problem) {
       this.complain(problem.message);
-    } finally {
-      this.opening = false;
+      return;
     }
+    announce(`Recording your normal voice for ${SECONDS} seconds`);
     this.show();
-    if (this.microphone) this.parts.stop.focus();
+    this.parts.stop.focus();
   }
 
   take(block, level) {
-    if (!this.microphone) return;
+    if (!this.microphone.on) return;
     this.meter.show(level);
     this.blocks.push(block);
     this.samples += block.length;
@@ -72,8 +71,7 @@ export class Voice {
   }
 
   stop() {
-    this.microphone?.close();
-    this.microphone = null;
+    this.microphone.close();
     this.meter.reset();
     this.show();
   }
@@ -89,7 +87,7 @@ export class Voice {
       announce("Your normal voice is saved in this browser");
       this.onchange();
     } catch (problem) {
-      this.complain(`${problem.title}. ${problem.message}`);
+      this.complain(problem.words);
     }
     this.show();
     this.parts.start.focus();
@@ -100,6 +98,7 @@ export class Voice {
     announce("Forgotten");
     this.onchange();
     this.show();
+    this.parts.start.focus();
   }
 
   complain(text) {
@@ -110,15 +109,15 @@ export class Voice {
   show() {
     const { parts, saved, microphone } = this;
     parts.section.hidden = !this.model().profiles;
-    parts.start.hidden = Boolean(microphone);
+    parts.start.hidden = microphone.on;
     parts.start.disabled = Boolean(obstacle());
-    parts.stop.hidden = !microphone;
+    parts.stop.hidden = !microphone.on;
     parts.enough.hidden = true;
-    parts.meter.parentElement.hidden = !microphone;
-    parts.forget.hidden = !saved || Boolean(microphone);
+    parts.meter.parentElement.hidden = !microphone.on;
+    parts.forget.hidden = !saved || microphone.on;
     parts.used.hidden = !saved;
     parts.start.textContent = saved ? "Record anew" : `Record ${SECONDS} seconds`;
-    if (microphone) return;
+    if (microphone.on) return;
     parts.state.textContent = obstacle() ?? (saved
       ? "Saved in this browser, as numbers and not as sound."
       : "Ten seconds of ordinary talk can sharpen later answers: they then hear how you differ "

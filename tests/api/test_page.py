@@ -51,6 +51,21 @@ def test_the_page_names_the_limits_of_the_service() -> None:
     text = create_app(settings, Models([recognizer()])).test_client().get("/").text
     assert re.search(r"up to 1\.5 minutes and 1\.5&nbsp;MB", text)
     assert 'data-max-bytes="1500000"' in text
+    assert 'data-most-seconds="15"' in text  # of 48 kHz, 16 bits
+    assert "Up to 15 seconds." in text
+
+
+@pytest.mark.parametrize(
+    ("most", "length", "recorded"),
+    [(20.0, "20 seconds", 20), (60.0, "1 minute", 60), (100.0, "100 seconds", 60)],
+)
+def test_the_page_records_no_longer_than_the_service_listens(
+    most: float, length: str, recorded: int
+) -> None:
+    settings = Settings(max_seconds=most)
+    text = create_app(settings, Models([recognizer()])).test_client().get("/").text
+    assert f"up to {length} and 25&nbsp;MB" in text
+    assert f'data-most-seconds="{recorded}"' in text
 
 
 def test_the_page_offers_the_models_that_there_are(client: FlaskClient) -> None:

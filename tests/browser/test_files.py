@@ -108,7 +108,7 @@ def test_too_large_a_file_is_not_even_sent(open_page: Open) -> None:
     page = open_page()
     answers = Answers(page, answer())
     upload(page, ("large.wav", bytes(3_100_000)))
-    expect(page.locator("#answer .what")).to_have_text("Too many bytes")
+    expect(page.locator("#answer .what")).to_have_text("File too large")
     expect(page.locator("#answer")).to_contain_text("3.1 MB; up to 3 MB are taken")
     assert answers.asked == []
 

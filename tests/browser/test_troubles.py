@@ -128,6 +128,14 @@ def test_a_protected_service_asks_for_its_key(
     keys = hashlib.sha256(b"sesame").hexdigest()
     with serve(tmp_path_factory.mktemp("protected"), SER_API_KEYS=keys) as server:
         page = open_page(server)
+        where = "Send any recording under Files: you are then asked for it."
+        page.get_by_role("tab", name="Live").click()
+        page.get_by_role("button", name="Start live").click()
+        expect(page.get_by_role("alert")).to_contain_text(where)
+        page.get_by_role("button", name=re.compile("^Model: default")).click()
+        expect(page.get_by_role("dialog")).to_contain_text(where)
+        page.keyboard.press("Escape")
+        page.get_by_role("tab", name="Files").click()
         upload(page, ("a.wav", CLIP), ("b.wav", CLIP))
         expect(page.locator("#answer .what")).to_have_text("This service wants an API key")
         key = page.get_by_label("API key")

@@ -59,6 +59,7 @@ def test_a_normal_voice_is_made_kept_used_and_forgotten(open_page: Open) -> None
     assert token not in sent[-1]
     section.get_by_role("button", name="Forget it").click()
     expect(section.get_by_label("Hear me against it")).to_be_hidden()
+    expect(section.get_by_role("button", name="Record 10 seconds")).to_be_focused()
     assert page.evaluate("localStorage.length") == 0
 
 
