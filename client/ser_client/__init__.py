@@ -18,6 +18,8 @@ Recording = bytes | str | os.PathLike[str] | BinaryIO
 """An audio file's bytes, its path, or the open file."""
 RETRIED = (429, 502, 503, 504)
 """Statuses that pass: too often, too much at once, or a proxy without a service behind it."""
+CONNECTIONS = 32
+"""That are kept open, for as many threads."""
 PROBLEM = "application/problem+json"
 """Type of what the service itself says of a request that fails (RFC 9457)."""
 
@@ -69,9 +71,9 @@ class ServiceError(Exception):
 class Client:
     """A service, by its address, which may be below a path; safe to share between threads.
 
-    `key` is one of the service's, `timeout` the seconds to wait for the network. What fails for a
-    reason that passes is tried again so many times (`retries`): when the service says, but never
-    later than after `longest_wait` seconds, or after pauses that double.
+    `key` is one of the service's, `timeout` the seconds to wait for the network, once. What fails
+    for another reason that passes is tried again so many times (`retries`): when the service says,
+    but never later than after `longest_wait` seconds, or after pauses that double.
     """
 
     def __init__(
@@ -97,7 +99,9 @@ class Client:
             retry_after_max=longest_wait,
         )
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        self._pool = urllib3.PoolManager(headers=headers, timeout=timeout, retries=again)
+        self._pool = urllib3.PoolManager(
+            headers=headers, timeout=timeout, retries=again, maxsize=CONNECTIONS
+        )
 
     def __enter__(self) -> "Client":
         return self
@@ -158,13 +162,13 @@ class Client:
             response = self._pool.request(method, self._url + path, **sent)
         except urllib3.exceptions.HTTPError as e:
             raise ConnectionError(f"{self._url} cannot be reached: {e}") from e
-        if response.status < 400:
-            return response.json()
         try:
-            problem = response.json()
+            answer = response.json()
         except ValueError:  # a proxy's page
-            problem = {}
-        raise ServiceError(response.status, problem if isinstance(problem, dict) else {})
+            answer = None
+        if response.status < 400 and isinstance(answer, dict):
+            return answer
+        raise ServiceError(response.status, answer if isinstance(answer, dict) else {})
 
 
 def _failure(answer: Mapping[str, Any]) -> ServiceError | None:
@@ -180,14 +184,19 @@ class _Retry(urllib3.Retry):
         method: str | None = None,
         url: str | None = None,
         response: urllib3.BaseHTTPResponse | None = None,
+        error: Exception | None = None,
         *args: Any,
         **more: Any,
     ) -> "_Retry":
+        # Who did not answer in time is not asked again: the recording may still be judged there.
+        waited = isinstance(error, urllib3.exceptions.TimeoutError)
+        if waited and not isinstance(error, urllib3.exceptions.NewConnectionError):
+            raise urllib3.exceptions.MaxRetryError(more["_pool"], url or "", error)
         # The service says when, if another time will do; only a proxy does not.
         headers = {} if response is None else response.headers
         if headers.get("Content-Type") == PROBLEM and "Retry-After" not in headers:
             raise urllib3.exceptions.MaxRetryError(more["_pool"], url or "")
-        return super().increment(method, url, response, *args, **more)
+        return super().increment(method, url, response, error, *args, **more)
 
 
 def _known(cls: type, answer: Mapping[str, Any]) -> dict[str, Any]:

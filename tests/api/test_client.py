@@ -1,13 +1,14 @@
 import ast
 import io
 import json
+import socket
 import subprocess
 import sys
 import threading
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -221,6 +222,31 @@ def test_it_is_tried_so_many_times_and_waited_so_long(naps: list[float]) -> None
     assert naps == [10, 10]
 
 
+def test_who_does_not_answer_in_time_is_not_asked_again(naps: list[float]) -> None:
+    asked = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def take() -> None:
+            with suppress(OSError):
+                while True:
+                    asked.append(server.accept()[0])
+
+        threading.Thread(target=take, daemon=True).start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        with Client(url, timeout=0.2) as client, pytest.raises(OSError, match="timed out"):
+            client.predict(WAV)
+        server.shutdown(socket.SHUT_RDWR)
+    assert len(asked) == 1
+    assert naps == []
+    asked[0].close()
+
+
+def test_threads_keep_their_connections(client: Client, caplog: pytest.LogCaptureFixture) -> None:
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(lambda _: client.models(), range(16)))
+    assert "Connection pool is full" not in caplog.text
+
+
 def test_threads_share_a_client(client: Client) -> None:
     with ThreadPoolExecutor(4) as threads:
         found = list(threads.map(client.predict, [WAV] * 8))
@@ -241,11 +267,12 @@ def test_what_does_not_pass_is_not_tried_again(naps: list[float]) -> None:
     assert naps == []
 
 
-def test_a_proxys_page_is_an_error_without_details() -> None:
+@pytest.mark.parametrize("status", [200, 404])
+def test_a_proxys_page_is_an_error_without_details(status: int) -> None:
     with (
-        scripted((404, {}, b"<html>Not here</html>")) as (url, _),
+        scripted((status, {}, b"<html>Not here</html>")) as (url, _),
         Client(url) as client,
-        pytest.raises(ServiceError, match=r"No answer of the service \(404\)") as caught,
+        pytest.raises(ServiceError, match=rf"No answer of the service \({status}\)") as caught,
     ):
         client.models()
     assert caught.value.kind == "about:blank"
