@@ -4,11 +4,14 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
 from typing import Any
 
 from api.cpus import available_cpus
 from ser_core.runtime import RUNTIMES
 
+NEARLY = 0.9
+"""Likeness of two names, by difflib, of which one is taken for a misspelling of the other."""
 MOST_WORKERS = 7
 """Unless asked for more: beyond it the CPUs go to interpreters, which share a worker's memory."""
 
@@ -186,8 +189,14 @@ class Settings:
         """The settings that the environment holds; what it does not name keeps its default.
 
         Raises:
-            SettingError: a value cannot be used.
+            SettingError: a value cannot be used, or a variable is nearly one of them: who misspells
+                SER_API_KEYS must not be left with a service that everybody may ask.
         """
+        variables = [name for each in fields(cls) for name in each.metadata["variables"]]
+        for name in (name for name, value in environ.items() if name.startswith("SER_") and value):
+            near = get_close_matches(name, variables, 1, NEARLY)
+            if near and near[0] != name:
+                raise SettingError(f"{name} is no setting; {near[0]} is")
         given = {}
         for each in fields(cls):
             variable = next(

@@ -104,6 +104,31 @@ def test_a_bad_value_is_refused_naming_variable_and_value(
     assert str(caught.value) == f"{variable}={value!r}: {why}"
 
 
+@pytest.mark.parametrize(
+    ("misspelt", "meant"),
+    [
+        ("SER_API_KEY", "SER_API_KEYS"),
+        ("SER_RATELIMIT", "SER_RATE_LIMIT"),
+        ("SER_WORKER", "SER_WORKERS"),
+    ],
+)
+def test_a_misspelt_variable_is_refused(misspelt: str, meant: str) -> None:
+    with pytest.raises(SettingError) as caught:
+        Settings.from_environment({misspelt: "x"})
+    assert str(caught.value) == f"{misspelt} is no setting; {meant} is"
+    assert Settings.from_environment({misspelt: ""}) == Settings()
+
+
+def test_variables_of_others_are_left_alone() -> None:
+    # Kubernetes sets such ones for a Service that is called "ser", or "ser-redis".
+    of_others = {
+        f"{service}_{name}": "tcp://10.0.0.1:80"
+        for service in ("SER", "SER_REDIS", "SER_SERVICE")
+        for name in ("SERVICE_HOST", "SERVICE_PORT", "PORT", "PORT_80_TCP", "PORT_80_TCP_ADDR")
+    }
+    assert Settings.from_environment({**of_others, "SER_DATA": "data"}) == Settings()
+
+
 def test_workers_follow_the_platforms_variable_unless_set_here() -> None:
     assert Settings.from_environment({"WEB_CONCURRENCY": "3"}).workers == 3
     both = {"WEB_CONCURRENCY": "3", "SER_WORKERS": "1"}
