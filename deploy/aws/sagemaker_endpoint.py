@@ -10,6 +10,7 @@ without an interruption, and stays with the old one where the new one does not g
 """
 
 import argparse
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -195,7 +196,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description="An endpoint of SageMaker that serves this image.", allow_abbrev=False
     )
-    parser.add_argument("--region", help="AWS region (default: where boto3 looks)")
+    parser.add_argument("--region", help="AWS region (default: AWS_REGION, else where boto3 looks)")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     name = _matching(
         "[a-zA-Z0-9](-?[a-zA-Z0-9]){0,39}", "a name of letters, digits and hyphens (40)"
@@ -258,7 +259,9 @@ def _add_deployment(command: argparse.ArgumentParser) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     given = _parser().parse_args(arguments)
     try:
-        done = given.run(boto3.client("sagemaker", region_name=given.region), given)
+        # The aws command knows this variable, boto3 AWS_DEFAULT_REGION alone.
+        region = given.region or os.environ.get("AWS_REGION")
+        done = given.run(boto3.client("sagemaker", region_name=region), given)
     except (DeployError, BotoCoreError, ClientError) as e:
         print(f"sagemaker_endpoint: {e}", file=sys.stderr)
         return 1

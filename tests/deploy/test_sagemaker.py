@@ -7,7 +7,7 @@ from typing import Any
 
 import boto3
 import pytest
-from botocore.exceptions import WaiterError
+from botocore.exceptions import NoCredentialsError, WaiterError
 from moto import mock_aws
 from moto.sagemaker.models import sagemaker_backends
 
@@ -59,6 +59,24 @@ def served(client: Any) -> dict[str, Any]:
     model = client.describe_model(ModelName=variant["ModelName"])
     container: dict[str, Any] = model["PrimaryContainer"]
     return container
+
+
+@pytest.mark.parametrize(
+    ("arguments", "region"), [([], "eu-central-1"), (["--region", "us-east-2"], "us-east-2")]
+)
+def test_the_region_is_the_one_that_the_aws_command_uses(
+    script: ModuleType, monkeypatch: pytest.MonkeyPatch, arguments: list[str], region: str
+) -> None:
+    asked = []
+
+    def client(name: str, region_name: str | None) -> None:
+        asked.append((name, region_name))
+        raise NoCredentialsError
+
+    monkeypatch.setattr(boto3, "client", client)
+    monkeypatch.setenv("AWS_REGION", "eu-central-1")
+    assert script.main([*arguments, "rollback", "emotions"]) == 1
+    assert asked == [("sagemaker", region)]
 
 
 def test_an_endpoint_is_made_that_listens_where_sagemaker_asks(
