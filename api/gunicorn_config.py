@@ -34,7 +34,9 @@ worker_connections = _settings.max_connections
 preload_app = False  # interpreters do not survive a fork
 timeout = 30  # of the loop, which never waits: requests have their own
 graceful_timeout = 25
-keepalive = 75  # longer than a load balancer's 60 s, so that it never reuses a closed connection
+# Longer than a load balancer's 60 s and the 90 s of Heroku's router, so that these never reuse a
+# closed connection: what is posted they cannot send again.
+keepalive = 95
 
 # The container's file system may be read-only, and a heartbeat on a disk can block.
 worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108

@@ -13,7 +13,7 @@ from ser_core.profile import Norm, Profile
 FORMAT = 1
 DEFAULT = "default"
 SHIPPED = (DEFAULT, "open", "ravdess8")
-"""The bundles that come with the service."""
+"""The bundles of the repository; the image and the wheel hold the default alone."""
 INFO = "bundle.json"
 CARD = "MODEL_CARD.md"
 

@@ -5,10 +5,13 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
+from api import gunicorn_config
+from api.settings import Settings
 from ser_core import __version__
 from tests.deploy import places
 
@@ -111,6 +114,13 @@ def test_compose_builds_targets_that_there_are_and_pins_what_it_takes() -> None:
     taken = {name: each["image"] for name, each in services.items() if "build" not in each}
     for name, image in taken.items():
         assert re.fullmatch(r"[a-z/]+:v?\d+\.\d+[\w.-]*", image), name
+
+
+def test_compose_passes_every_setting_on_and_waits_for_the_last_answers() -> None:
+    service = places.compose()["ser"]
+    variables = {each.metadata["variables"][0] for each in fields(Settings)} - {"HOST", "PORT"}
+    assert service["environment"] == {name: f"${{{name}:-}}" for name in variables}
+    assert int(service["stop_grace_period"].removesuffix("s")) > gunicorn_config.graceful_timeout
 
 
 def test_compose_locks_down_whatever_we_build() -> None:
