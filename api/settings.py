@@ -193,7 +193,8 @@ class Settings:
                 SER_API_KEYS must not be left with a service that everybody may ask.
         """
         variables = [name for each in fields(cls) for name in each.metadata["variables"]]
-        for name in (name for name, value in environ.items() if name.startswith("SER_") and value):
+        ours = [name for name, value in environ.items() if value and name.startswith("SER_")]
+        for name in ours:
             near = get_close_matches(name, variables, 1, NEARLY)
             if near and near[0] != name:
                 raise SettingError(f"{name} is no setting; {near[0]} is")

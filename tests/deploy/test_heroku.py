@@ -14,6 +14,7 @@ import numpy as np
 import psutil
 import pytest
 
+from api import gunicorn_config
 from tests.api.live import PATIENCE, serve
 from tests.deploy import places
 from tests.redis_server import redis_server
@@ -21,6 +22,8 @@ from tests.sounds import encode, silence, voice
 
 ROUTER = 30
 """Seconds after which Heroku's router gives up on an answer."""
+ROUTER_KEEPS = 90
+"""Seconds for which it keeps a connection that nothing comes over."""
 DYNO_STOPS = 30
 """Seconds from SIGTERM to SIGKILL."""
 
@@ -51,11 +54,13 @@ def test_heroku_builds_the_service_in_a_container_on_a_standard_dyno() -> None:
 
 
 def test_every_answer_is_out_before_the_router_gives_up() -> None:
-    from api import gunicorn_config
-
     longest = float(config()["SER_REQUEST_TIMEOUT"]) + float(config()["SER_HANG_TIMEOUT"])
     assert longest < ROUTER
     assert gunicorn_config.graceful_timeout < DYNO_STOPS
+
+
+def test_a_connection_that_the_router_reuses_is_open() -> None:
+    assert gunicorn_config.keepalive > ROUTER_KEEPS
 
 
 def test_a_dyno_that_stops_loses_no_answer(tmp_path: Path) -> None:
