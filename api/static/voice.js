@@ -87,7 +87,7 @@ export class Voice {
       announce("Your normal voice is saved in this browser");
       this.onchange();
     } catch (problem) {
-      this.complain(problem.words);
+      this.complain(problem.words ?? problem.message); // the storage may be full as well
     }
     this.show();
     this.parts.start.focus();

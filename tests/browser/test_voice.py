@@ -74,6 +74,18 @@ def test_a_voice_that_cannot_be_heard_is_not_kept(open_page: Open) -> None:
     assert page.evaluate("localStorage.length") == 0
 
 
+def test_a_voice_that_the_browser_cannot_keep_is_said_to_be_lost(open_page: Open) -> None:
+    page = open_page()
+    Answers(page, answer(profile="a-token-of-a-voice"))
+    page.evaluate(
+        "() => { Storage.prototype.setItem = () => { throw new Error('The storage is full'); }; }"
+    )
+    section = normal_voice(page)
+    section.get_by_role("button", name="Record 10 seconds").click()
+    section.get_by_role("button", name="That is enough").click()
+    expect(section.get_by_role("alert")).to_have_text("The storage is full")
+
+
 def test_a_token_that_is_refused_is_explained(open_page: Open) -> None:
     page = open_page()
     key = page.evaluate(
