@@ -19,6 +19,8 @@ _PLAIN_START = re.compile(rb"post [!-~]+ http/1\.1\r\n")
 _NOT_PLAIN = re.compile(rb"transfer-encoding|\r\n(connection|expect|upgrade):|\r\n[ \t]|[^\r]\n")
 _FRAMING_ALLOWANCE = 64 * 1024
 _MAX_LINE = 8 * 1024
+_DIGITS = 18
+"""Of a body's length: more bytes than there are."""
 
 
 class NotArrivedError(TimeoutError):
@@ -63,7 +65,8 @@ class Arrival:
     @property
     def heavy(self) -> bool:
         """A model may have to work for it."""
-        return self.head is not None and self.head.startswith(b"POST ")
+        # An empty line may come before it, which the parser passes over (RFC 9112, 2.2).
+        return self.head is not None and self.head.lstrip(b"\r\n").startswith(b"POST ")
 
     @property
     def expects_continue(self) -> bool:
@@ -190,11 +193,20 @@ class Arrival:
         if _CODING.search(lower):
             self._chunks = _Chunks()
         else:
-            # Two lengths, or nonsense: the parser refuses it and needs no body for that.
-            lengths = _LENGTH.findall(lower)
-            self._left = int(lengths[0]) if len(lengths) == 1 and lengths[0].isdigit() else 0
+            self._left = _length(lower)
             self.too_large = self._left > self._max_body
         return rest
+
+
+def _length(head: bytes) -> int:
+    """Bytes of the body that a head in small letters tells; of those beyond counting, very many.
+
+    Two lengths, or nonsense: 0, as the parser refuses it and needs no body for that.
+    """
+    lengths = _LENGTH.findall(head)
+    digits = lengths[0].strip() if len(lengths) == 1 else b""
+    # Python makes no number of more than some thousand digits.
+    return int(digits.lstrip(b"0")[:_DIGITS] or b"0") if digits.isdigit() else 0
 
 
 class _Chunks:

@@ -23,7 +23,15 @@ def openapi() -> Response:
 
 
 def contract() -> dict[str, Any]:
-    """OpenAPI 3.1: `openapi.yaml`, filled in with what the app at hand knows better."""
+    """OpenAPI 3.1: `openapi.yaml`, filled in with what the app at hand knows better; read only."""
+    made = current_app.extensions
+    if "ser-contract" not in made:
+        made["ser-contract"] = _fill()
+    filled: dict[str, Any] = made["ser-contract"]
+    return filled
+
+
+def _fill() -> dict[str, Any]:
     filled = copy.deepcopy(_source())
     filled["info"]["version"] = __version__
     schemas = filled["components"]["schemas"]

@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from api.metrics import FOLDER
-from api.models import check_names
+from api.models import keep
 from api.settings import SettingError, Settings
-from ser_core.bundle import Bundle, BundleError
-from ser_core.runtime import check_runtime
+from ser_core.bundle import BundleError
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 _LARGE, _KEPT = 256 * 1024, 1024 * 1024
@@ -42,12 +41,17 @@ keepalive = 95
 worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
 control_socket_disable = True
 
+# Whom to believe about proxies is said by `SER_TRUSTED_PROXIES` alone: gunicorn by itself believes
+# everybody on this machine, and lets them move paths.
+forwarded_allow_ips = ""
+forwarder_headers = ""
+secure_scheme_headers: dict[str, str] = {}
+
 
 def on_starting(server: Any) -> None:
     """Stop with one clear line, before any worker starts, if a bundle cannot be served."""
     try:
-        check_runtime(_settings.runtime)
-        check_names([Bundle.load(name) for name in _settings.model])
+        keep(_settings)
     except BundleError as e:
         raise SystemExit(f"ser: {e}") from e
     server.stop = _tell_and(server.stop, server)
@@ -56,6 +60,14 @@ def on_starting(server: Any) -> None:
         os.environ[FOLDER] = folder
         # gunicorn's on_exit is not called where the start fails.
         atexit.register(_remove, folder, os.getpid())
+
+
+def on_reload(server: Any) -> None:
+    """Read the bundles anew, for the workers that are started now; damaged ones change nothing."""
+    try:
+        keep(_settings)
+    except BundleError as e:
+        server.log.error("%s: the models stay as they were", e)  # noqa: TRY400 (one clear line)
 
 
 def _remove(folder: str, owner: int) -> None:

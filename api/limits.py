@@ -1,5 +1,6 @@
 """How often a client may ask: `SER_RATE_LIMIT`, counted in Redis if there is one."""
 
+import math
 import time
 
 from flask import Flask, Response, current_app, request
@@ -31,7 +32,7 @@ def init_app(app: Flask, limit: str | None, redis_url: str | None) -> None:
         client,
         app=app,
         application_limits=[limit],
-        application_limits_exempt_when=lambda: request.endpoint not in COUNTED,
+        application_limits_exempt_when=_is_free,
         storage_uri=redis_url or "memory://",
         storage_options=options,
         in_memory_fallback_enabled=bool(redis_url),
@@ -44,9 +45,14 @@ def init_app(app: Flask, limit: str | None, redis_url: str | None) -> None:
     app.register_error_handler(RateLimitExceeded, _exceeded)
 
 
+def _is_free() -> bool:
+    """Nothing is judged for it: only what could be a recording counts."""
+    return request.endpoint not in COUNTED or request.method != "POST"
+
+
 def _exceeded(error: RateLimitExceeded) -> Response:
     broken = current_app.extensions["ser-limiter"].current_limit
-    wait = max(1, int(broken.reset_at - time.time())) if broken else 1
+    wait = max(1, math.ceil(broken.window.reset_time - time.time())) if broken else 1
     return answer_problem(
         Problem(
             "rate-limited",

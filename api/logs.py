@@ -1,13 +1,27 @@
-"""One line of JSON on standard output for each request: no audio, no file names, no addresses."""
+"""One line of JSON on standard output for each request: no audio, no file names, no addresses.
+
+An answer matters more than its line: none waits long for who reads the log, or fails with it.
+"""
 
 import json
-import sys
+import os
+import select
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from flask import Flask, Response, g, request
 
 from api.problems import request_id
+
+STDOUT = 1
+PATIENCE = 0.1
+"""Seconds that a line waits for room; none do while the one before had none."""
+
+on_lost: Callable[[], None] = lambda: None  # noqa: E731
+"""Told of each line that could not be written."""
+
+_has_room = True
 
 
 def init_app(app: Flask) -> None:
@@ -35,6 +49,18 @@ def _log(response: Response) -> Response:
 def write(**members: str | float | None) -> None:
     """One line about one request."""
     line = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), **members}
-    # In one write, so that the lines of two threads never mix.
-    sys.stdout.write(json.dumps(line) + "\n")
-    sys.stdout.flush()
+    if not _put(json.dumps(line).encode() + b"\n"):
+        on_lost()
+
+
+def _put(line: bytes) -> bool:
+    """Whether it was taken: not by a full disk, a closed pipe, or one that nobody empties."""
+    global _has_room  # noqa: PLW0603 (one standard output, one state of it)
+    output = select.poll()
+    output.register(STDOUT, select.POLLOUT)
+    _has_room = bool(output.poll(1000 * PATIENCE if _has_room else 0))
+    try:
+        # In one write, so that the lines of two threads never mix.
+        return _has_room and os.write(STDOUT, line) == len(line)
+    except OSError:
+        return False

@@ -10,7 +10,8 @@ from typing import Any
 
 from flask import Blueprint, Flask, Response, current_app, g, request
 
-from api import overload
+from api import logs, overload
+from api.problems import KINDS
 from ser_core.recognizer import Prediction
 
 blueprint = Blueprint("metrics", __name__)
@@ -19,6 +20,8 @@ FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
 _SECONDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
 _TENTHS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1)
+JUDGING = ("/predict", "/invocations")
+"""Routes of which a 500 is to be seen the first time."""
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 
@@ -65,9 +68,17 @@ class Metrics:
             "ser_workers", "Workers that are ready", multiprocess_mode="livesum", **given
         )
         self.workers.set(0)
+        self.lost_lines = Counter(
+            "ser_log_lines_lost", "Lines of the log that could not be written", **given
+        )
         self.starts = Counter("ser_worker_starts", "Workers started", **given)
         self.starts.inc()
         self._refused: dict[tuple[str, int], Any] = {}
+        # From 0 on: of a series that begins with its first failure Prometheus sees no increase.
+        for kind in KINDS:
+            self.refusals.labels(kind)
+        for route in JUDGING:
+            self.requests.labels("POST", route, "500")
 
     def refused(self, name: str, status: int) -> None:
         """Count a refusal that the app did not see."""
@@ -95,6 +106,7 @@ def init_app(app: Flask) -> None:
     made = app.extensions["ser-metrics"] = Metrics()
     overload.on_in_flight = made.in_flight.set
     overload.on_bare_refusal = made.refused
+    logs.on_lost = made.lost_lines.inc
     app.register_blueprint(blueprint)
     app.before_request(_start)
     app.after_request(_count)
@@ -139,7 +151,9 @@ def _count(response: Response) -> Response:
     method = request.method if request.method in _METHODS else "other"
     counted.requests.labels(method, route, str(response.status_code)).inc()
     counted.seconds.labels(route).observe(time.perf_counter() - g.metrics_started)
-    if (waited := overload.WAITED.get()) is not None:
+    # What needs no model has threads of its own, where it hardly waits.
+    waited = overload.WAITED.get()
+    if waited is not None and request.method == "POST":
         counted.waiting.observe(waited)
     if "problem" in g:
         counted.refusals.labels(g.problem).inc()

@@ -10,8 +10,13 @@ from api.problems import Problem
 from api.settings import Settings
 from ser_core.bundle import Bundle, BundleError
 from ser_core.recognizer import Recognizer
+from ser_core.runtime import check_runtime
 
 log = logging.getLogger(__name__)
+
+
+_kept: dict[tuple[str, ...], list[Bundle]] = {}
+"""What the process that starts the workers has read, which these inherit."""
 
 
 class Models:
@@ -24,7 +29,7 @@ class Models:
 
     @classmethod
     def load(cls, settings: Settings) -> "Models":
-        """Load what `SER_MODEL` names.
+        """Load what `SER_MODEL` names, or what was kept of it.
 
         Raises:
             BundleError: one is missing or damaged, or two have the same name.
@@ -37,7 +42,7 @@ class Models:
                     threads=settings.runtime_threads,
                     interpreters=settings.interpreters,
                 )
-                for name in settings.model
+                for name in _kept.get(settings.model, settings.model)
             ]
         )
 
@@ -80,6 +85,21 @@ class Models:
             return
         then()
         self._warm.set()
+
+
+def keep(settings: Settings) -> None:
+    """Read what `SER_MODEL` names, so that all workers serve the same, whenever they start.
+
+    TensorFlow's own files are read by each worker: nothing of it survives a fork.
+
+    Raises:
+        BundleError: one is missing or damaged, or two have the same name; what was kept stays.
+    """
+    check_runtime(settings.runtime)
+    bundles = [Bundle.load(name) for name in settings.model]
+    check_names(bundles)
+    if settings.runtime == "litert":
+        _kept[settings.model] = [bundle.kept() for bundle in bundles]
 
 
 def check_names(bundles: Sequence[Bundle]) -> None:

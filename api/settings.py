@@ -78,7 +78,7 @@ def _runtime(value: str) -> str:
 
 def _hashes(value: str) -> tuple[str, ...]:
     hashes = tuple(each.strip().lower() for each in value.split(",") if each.strip())
-    if not all(re.fullmatch("[0-9a-f]{64}", each) for each in hashes):
+    if not hashes or not all(re.fullmatch("[0-9a-f]{64}", each) for each in hashes):
         raise ValueError("must be SHA-256 hashes, in hexadecimal: printf %s KEY | sha256sum")
     return hashes
 

@@ -104,16 +104,26 @@ class Worker(Door):
             self._drop(incoming)
 
     def _take(self, incoming: Incoming, data: bytes) -> None:
+        try:
+            self._take_in(incoming, data)
+        except Exception:
+            # Else one connection would end the process, and with it what all others wait for.
+            self.log.exception("a connection is closed, as what came in on it was not understood")
+            if incoming.conn in self._incoming:
+                self._drop(incoming)
+
+    def _take_in(self, incoming: Incoming, data: bytes) -> None:
         arrival = incoming.arrival
         incoming.last = time.monotonic()
         if not arrival.received:
             incoming.started = incoming.last
-        arrival.feed(data)
         if incoming.refused:
+            arrival.feed(data)
             if arrival.complete:
                 self._start_over(incoming)
             return
         self._held += len(data)
+        arrival.feed(data)
         if arrival.complete:
             self._hand_over(incoming, "too-large" if arrival.too_large else None)
             return
@@ -213,7 +223,8 @@ class Worker(Door):
         self._count(-job.heavy)
         self._held -= job.held
         keep = not future.cancelled() and not future.exception() and future.result()
-        left = getattr(job.conn, "unsent", b"")
+        # Taken off, as the connection's next request may fail before it has an answer of its own.
+        left, job.conn.unsent = getattr(job.conn, "unsent", b""), b""
         if not left:
             self._go_on(job, keep)
             return

@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,10 @@ class Bundle:
     info: Mapping[str, Any]
     bias: tuple[float, ...] = ()
     """What is added to each class's logit after the temperature; none for nothing."""
+    card: str = field(default="", repr=False)
+    """The text of the model's card, Markdown."""
+    content: bytes = field(default=b"", repr=False)
+    """What the file that is served holds, where it is kept; else nothing."""
 
     @classmethod
     def load(cls, bundle: str | Path | None = None) -> "Bundle":
@@ -69,6 +73,7 @@ class Bundle:
                 threshold=float(info["threshold"]),
                 info=info,
                 bias=tuple(float(each) for each in info.get("bias", ())),
+                card=_read_card(path / CARD),
             )
             artefacts = dict(info["artefacts"])
             loaded._check()
@@ -144,11 +149,19 @@ class Bundle:
         """The LiteRT file that is served: float or int8, whichever the bundle names."""
         return self.path / str(self.info["serve"])
 
-    @property
-    def card(self) -> str:
-        """The text of the model's card, Markdown."""
-        card = self.path / CARD
-        return card.read_text(encoding="utf-8") if card.is_file() else ""
+    def kept(self) -> "Bundle":
+        """The same with its content in memory, to be served whatever becomes of its folder.
+
+        Raises:
+            BundleError: the file cannot be read, or is another one by now.
+        """
+        try:
+            content = self.model.read_bytes()
+        except OSError as e:
+            raise BundleError(f"{self.model} cannot be read: {e.strerror}") from e
+        if hashlib.sha256(content).hexdigest() != self.info["artefacts"][self.info["serve"]]:
+            raise BundleError(f"{self.model} is damaged: its SHA-256 is not the one in {INFO}")
+        return replace(self, content=content)
 
 
 def find_bundle(bundle: str | Path) -> Path:
@@ -191,6 +204,15 @@ def _read_info(path: Path) -> dict[str, Any]:
     if not isinstance(info, dict) or info.get("format") != FORMAT:
         raise BundleError(f"{path} is not a bundle of format {FORMAT}")
     return info
+
+
+def _read_card(path: Path) -> str:
+    if not path.is_file():
+        return ""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError as e:
+        raise BundleError(f"{path} cannot be read: {e.strerror}") from e
 
 
 def _no_number(constant: str) -> None:

@@ -45,7 +45,7 @@ class Recognizer:
     @classmethod
     def load(
         cls,
-        bundle: str | Path | None = None,
+        bundle: str | Path | Bundle | None = None,
         *,
         runtime: str = "litert",
         threads: int = 1,
@@ -53,10 +53,12 @@ class Recognizer:
     ) -> "Recognizer":
         """Load a bundle by name or folder (None: the default one) with so many interpreters.
 
+        One that is loaded already is taken as it is.
+
         Raises:
             BundleError: the bundle is missing or damaged.
         """
-        loaded = Bundle.load(bundle)
+        loaded = bundle if isinstance(bundle, Bundle) else Bundle.load(bundle)
         return cls(loaded, Pool(loaded, runtime, threads, interpreters))
 
     def predict(

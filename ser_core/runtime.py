@@ -139,7 +139,9 @@ class Pool:
     ) -> None:
         if runtime not in RUNTIMES:
             raise BundleError(f"no runtime {runtime!r}; there are {', '.join(RUNTIMES)}")
-        content = bundle.model.read_bytes() if runtime == "litert" else b""
+        content = bundle.content
+        if runtime == "litert" and not content:
+            content = bundle.model.read_bytes()
         self._fill([_start(bundle, runtime, threads, content) for _ in range(size)])
 
     def _fill(self, runtimes: Sequence[Runtime]) -> None:

@@ -7,14 +7,14 @@ prediction.emotion, prediction.confidence
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import urllib3
 
-Recording = bytes | str | os.PathLike[str] | BinaryIO
+Recording = bytes | bytearray | memoryview | str | os.PathLike[str] | BinaryIO
 """An audio file's bytes, its path, or the open file."""
 RETRIED = (429, 502, 503, 504)
 """Statuses that pass: too often, too much at once, or a proxy without a service behind it."""
@@ -66,6 +66,10 @@ class ServiceError(Exception):
         self.request_id: str | None = problem.get("request_id")
         title, detail = problem.get("title", "No answer of the service"), problem.get("detail", "")
         super().__init__(f"{title} ({status}). {detail}".strip())
+
+
+_SAID = frozenset({"emotion", "confidence", "uncertain", "probabilities", "duration"})
+"""What each recording's answer has."""
 
 
 class Client:
@@ -136,28 +140,35 @@ class Client:
             raise ValueError("each channel has an answer of its own: use predict_channels")
         if segments is not None:
             parameters["segments"] = json.dumps([dict(each) for each in segments])
-        return Prediction.of(self._post(recording, references, {"profile": profile, **parameters}))
+        values = {"profile": profile, **parameters}
+        return Prediction.of(self._post(recording, references, values, _SAID))
 
     def predict_channels(
         self, recording: Recording, **parameters: str | int | bool
     ) -> list[Prediction | ServiceError]:
         """What each channel expresses, or why that cannot be said; otherwise as `predict`."""
-        answer = self._post(recording, (), {**parameters, "channels": "split"})
+        values = {**parameters, "channels": "split"}
+        answer = self._post(recording, (), values, {"channels"})
         return [_failure(each) or Prediction.of(each) for each in answer["channels"]]
 
     def models(self) -> list[dict[str, Any]]:
         """The models that the service has, the default one first."""
-        return list(self._ask("GET", "/models")["models"])
+        return list(self._ask("GET", "/models", {"models"})["models"])
 
     def _post(
-        self, recording: Recording, references: Sequence[Recording], values: Mapping[str, Any]
+        self,
+        recording: Recording,
+        references: Sequence[Recording],
+        values: Mapping[str, Any],
+        said: Collection[str],
     ) -> Any:
         sent: list[Any] = [("file", ("recording", _bytes(recording)))]
         sent += [("reference", ("recording", _bytes(each))) for each in references]
         sent += [(name, v if isinstance(v, str) else json.dumps(v)) for name, v in values.items()]
-        return self._ask("POST", "/predict", fields=sent)
+        return self._ask("POST", "/predict", said, fields=sent)
 
-    def _ask(self, method: str, path: str, **sent: Any) -> Any:
+    def _ask(self, method: str, path: str, said: Collection[str], **sent: Any) -> Any:
+        """An answer that has all of `said`; another one is no answer of the service."""
         try:
             response = self._pool.request(method, self._url + path, **sent)
         except urllib3.exceptions.HTTPError as e:
@@ -166,7 +177,7 @@ class Client:
             answer = response.json()
         except ValueError:  # a proxy's page
             answer = None
-        if response.status < 400 and isinstance(answer, dict):
+        if response.status < 400 and isinstance(answer, dict) and answer.keys() >= set(said):
             return answer
         raise ServiceError(response.status, answer if isinstance(answer, dict) else {})
 
@@ -198,6 +209,12 @@ class _Retry(urllib3.Retry):
             raise urllib3.exceptions.MaxRetryError(more["_pool"], url or "")
         return super().increment(method, url, response, error, *args, **more)
 
+    def get_retry_after(self, response: urllib3.BaseHTTPResponse) -> float | None:
+        try:
+            return super().get_retry_after(response)
+        except urllib3.exceptions.InvalidHeader:
+            return None  # some proxy's `soon`: as if it had said nothing
+
 
 def _known(cls: type, answer: Mapping[str, Any]) -> dict[str, Any]:
     return {each.name: answer[each.name] for each in fields(cls) if each.name in answer}
@@ -206,4 +223,6 @@ def _known(cls: type, answer: Mapping[str, Any]) -> dict[str, Any]:
 def _bytes(recording: Recording) -> bytes:
     if isinstance(recording, str | os.PathLike):
         return Path(recording).read_bytes()
-    return recording if isinstance(recording, bytes) else recording.read()
+    if isinstance(recording, bytes | bytearray | memoryview):
+        return bytes(recording)
+    return recording.read()

@@ -98,6 +98,24 @@ def test_a_length_beyond_the_limit_is_known_with_the_head(length: int, too_large
     assert (arrival.complete, arrival.too_large) == (too_large, too_large)
 
 
+@pytest.mark.parametrize(
+    ("length", "too_large"),
+    [(b"5", False), (b"5 \t", False), (b"0" * 5_000 + b"5", False), (b"9" * 5_000, True)],
+    ids=["plain", "blanks", "zeros", "nines"],
+)
+def test_a_length_is_understood_however_it_is_written(length: bytes, too_large: bool) -> None:
+    arrival = arrival_of(HEAD + b"Content-Length: " + length + b"\r\n\r\nhell")
+    assert (arrival.complete, arrival.too_large) == (too_large, too_large)
+    arrival.feed(b"o")
+    assert arrival.complete
+
+
+def test_a_request_after_an_empty_line_is_as_heavy_but_not_plain() -> None:
+    for before, plain in ((b"", True), (b"\r\n", False)):
+        arrival = arrival_of(before + with_length(2) + b"hi")
+        assert (arrival.heavy, arrival.plain, arrival.complete) == (True, plain, True)
+
+
 def test_chunks_beyond_the_limit_are_known_when_they_announce_themselves() -> None:
     arrival = arrival_of(CHUNKED + b"3e8\r\n" + bytes(1_000) + b"\r\n", max_body=1_000)
     assert not arrival.too_large

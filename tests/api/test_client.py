@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from email.utils import formatdate
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from time import time
@@ -43,7 +44,8 @@ def test_a_recording_is_judged(client: Client, tmp_path: Path) -> None:
     assert prediction.segments == ()
     assert prediction.profile is None
     assert prediction.answer["model"]["name"] == "default"
-    assert client.predict(WAV) == client.predict(io.BytesIO(WAV)) == prediction
+    for same in (WAV, bytearray(WAV), memoryview(WAV), io.BytesIO(WAV)):
+        assert client.predict(same) == prediction
 
 
 def test_parameters_reach_the_service(client: Client) -> None:
@@ -124,6 +126,10 @@ class Scripted(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     script: list[tuple[int, dict[str, str], Any]]
     seen: list[tuple[str, str, Any]]
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.do_GET()
 
     def do_GET(self) -> None:
         self.seen.append((self.command, self.path, self.headers))
@@ -276,6 +282,24 @@ def test_a_proxys_page_is_an_error_without_details(status: int) -> None:
     ):
         client.models()
     assert caught.value.kind == "about:blank"
+
+
+def test_another_programs_answer_is_an_error_and_no_prediction() -> None:
+    with scripted(*[(200, {}, {"message": "It works!"})] * 3) as (url, _), Client(url) as client:
+        asks = (client.models, partial(client.predict, WAV), partial(client.predict_channels, WAV))
+        for ask in asks:
+            with pytest.raises(ServiceError, match=r"No answer of the service \(200\)"):
+                ask()
+
+
+@pytest.mark.parametrize("when", ["0.5", "soon", ""])
+def test_a_wait_that_is_no_number_is_as_if_none_were_named(naps: list[float], when: str) -> None:
+    with (
+        scripted(*[(429, {"Retry-After": when}, FULL)] * 2, MODELS) as (url, _),
+        Client(url) as one,
+    ):
+        assert one.models()
+    assert naps == [pytest.approx(0.25, abs=0.1)]
 
 
 def test_the_key_is_sent_and_the_service_may_be_below_a_path() -> None:

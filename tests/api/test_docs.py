@@ -41,6 +41,17 @@ def test_the_page_has_every_path_and_every_example(client: FlaskClient, text: st
         assert example["x-curl"].replace("localhost:8000", "localhost") in plain
 
 
+def test_the_page_is_made_once_whatever_the_address(
+    client: FlaskClient, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.docs.Reader", None)
+    assert client.get("/docs").text == text
+    elsewhere = client.get("/docs", headers={"Host": "ser.example.org"}).text
+    assert "http://ser.example.org/predict" in elsewhere
+    assert "http://localhost/" in text
+    assert "localhost" not in elsewhere
+
+
 def test_the_page_explains_every_problem(text: str) -> None:
     for name in problems.KINDS:
         assert f"/problems/{name}" in text

@@ -1,17 +1,21 @@
+import contextlib
+import http.client
 import json
 import platform
 import shutil
+import signal
 import socket
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
 from ser_core.bundle import find_bundle
-from tests.api.live import Server, form, padded, run_to_its_end, serve, start
+from tests.api.live import PATIENCE, Server, form, padded, run_to_its_end, serve, start
 from tests.sounds import encode, voice
 
 WAV = encode(voice(2.0))
@@ -121,6 +125,66 @@ def test_a_model_that_cannot_run_stops_the_server_instead_of_looping(
 def _counters(server: Server) -> list[Path]:
     folder = Path("/dev/shm") if Path("/dev/shm").is_dir() else Path(tempfile.gettempdir())
     return list(folder.glob(f"ser-metrics-{server.process.pid}-*"))
+
+
+def test_what_happens_to_a_bundle_s_folder_changes_no_model_until_it_is_read_anew(
+    tmp_path: Path, bundle: Path
+) -> None:
+    def served() -> tuple[str, str]:
+        (model,) = server.get("/models").json["models"]
+        return model["name"], model["card"].partition("\n")[0]
+
+    with serve(tmp_path, SER_WORKERS="1", SER_MODEL=str(bundle)) as server:
+        first = served()
+        with (bundle / "model.int8.tflite").open("ab") as file:
+            file.write(b"x")
+        (bundle / "MODEL_CARD.md").write_bytes(b"# Another \xff\n")
+        _replace(server, server.workers[0].kill)
+        assert (first[0], served()) == ("default", first)
+        assert server.post("/predict", WAV, "audio/wav").status == 200
+
+        _replace(server, lambda: server.process.send_signal(signal.SIGHUP))
+        assert served() == first
+        assert "is damaged: its SHA-256 is not the one in bundle.json: the models stay" in (
+            server.log.read_text()
+        )
+        shutil.rmtree(bundle)
+        shutil.copytree(find_bundle("ravdess8"), bundle)
+        _replace(server, lambda: server.process.send_signal(signal.SIGHUP))
+        assert served()[0] == "ravdess8"
+        assert served()[1] != first[1]
+
+
+def _replace(server: Server, end: Callable[[], object]) -> None:
+    """Have the one worker ended, and wait for another that is ready and alone."""
+    (before,) = server.workers
+    end()
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        assert time.monotonic() < deadline, server.log.read_text()
+        workers = server.workers
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            if len(workers) == 1 and before not in workers and server.get("/ready").status == 200:
+                return
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"SCRIPT_NAME": "/abc"},
+        {"SCRIPT_NAME": "/hea"},
+        {"X-Forwarded-Proto": "https"},
+        {"X-Forwarded-Proto": "https", "X-Forwarded-Ssl": "off"},
+    ],
+    ids=["another root", "a part of the path", "https", "https and not"],
+)
+def test_nobody_on_this_machine_is_believed_to_be_a_proxy(
+    live: Server, headers: dict[str, str]
+) -> None:
+    answer = live.request("GET", "/health", headers=headers)
+    assert (answer.status, answer.json) == (200, {"status": "ok"})
+    assert "Strict-Transport-Security" not in answer.headers
 
 
 def test_the_counters_go_with_the_service_and_not_with_a_worker(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import hashlib
 import time
 from pathlib import Path
 
+import pytest
 from flask.testing import FlaskClient
 
 from api import Settings, create_app
@@ -40,6 +41,25 @@ def test_only_predictions_are_counted() -> None:
     client = client_of()
     assert {client.get("/health").status_code for _ in range(10)} == {200}
     assert post(client) == 200
+
+
+def test_what_can_be_no_recording_is_not_counted() -> None:
+    client = client_of()
+    assert {client.options("/predict").status_code for _ in range(5)} == {200}
+    assert [post(client) for _ in range(4)] == [200, 200, 200, 429]
+
+
+def test_who_waits_as_long_as_told_is_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = time.time()
+    monkeypatch.setattr("time.time", lambda: clock)
+    client = client_of(SER_RATE_LIMIT="2/3second")
+    for _ in range(8):
+        clock += 0.37  # at any part of a second
+        assert post(client) == 200
+        assert post(client) == 200
+        answer = client.post("/predict", data=WAV, content_type="audio/wav")
+        assert answer.status_code == 429
+        clock += int(answer.headers["Retry-After"])
 
 
 def test_each_key_has_a_count_of_its_own() -> None:

@@ -12,11 +12,11 @@ from tests.sounds import encode, voice
 
 
 def test_each_request_is_one_line_of_json(
-    client: FlaskClient, capsys: pytest.CaptureFixture[str]
+    client: FlaskClient, capfd: pytest.CaptureFixture[str]
 ) -> None:
     client.get("/health", headers={"X-Request-ID": "one"})
     client.get("/predict", headers={"X-Request-ID": "two"})
-    first, second = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    first, second = (json.loads(line) for line in capfd.readouterr().out.splitlines())
     assert datetime.fromisoformat(first.pop("time")).tzinfo is not None
     assert 0 <= first.pop("seconds") < 10
     assert first == {"method": "GET", "route": "/health", "status": 200, "request_id": "one"}
@@ -24,17 +24,17 @@ def test_each_request_is_one_line_of_json(
 
 
 def test_nothing_that_a_client_writes_gets_into_the_log(
-    client: FlaskClient, capsys: pytest.CaptureFixture[str]
+    client: FlaskClient, capfd: pytest.CaptureFixture[str]
 ) -> None:
     client.get('/a%0a{"status": 200}?secret=1')
     file = (BytesIO(encode(voice(1.0))), "secret.wav")
     assert client.post("/predict?top=1", data={"file": file}).status_code == 200
-    lines = capsys.readouterr().out.splitlines()
+    lines = capfd.readouterr().out.splitlines()
     assert [json.loads(line)["route"] for line in lines] == [None, "/predict"]
     assert "secret" not in "".join(lines)
 
 
-def test_the_log_can_be_turned_off(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_log_can_be_turned_off(capfd: pytest.CaptureFixture[str]) -> None:
     app = create_app(Settings(access_log=False), Models([recognizer()]))
     assert app.test_client().get("/health").status_code == 200
-    assert capsys.readouterr().out == ""
+    assert capfd.readouterr().out == ""

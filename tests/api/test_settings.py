@@ -119,6 +119,12 @@ def test_a_misspelt_variable_is_refused(misspelt: str, meant: str) -> None:
     assert Settings.from_environment({misspelt: ""}) == Settings()
 
 
+@pytest.mark.parametrize("value", [",", " , ", " ", "\n"])
+def test_keys_that_are_none_open_nothing(value: str) -> None:
+    with pytest.raises(SettingError, match="must be SHA-256 hashes"):
+        Settings.from_environment({"SER_API_KEYS": value})
+
+
 def test_variables_of_others_are_left_alone() -> None:
     # Kubernetes sets such ones for a Service that is called "ser", or "ser-redis".
     of_others = {
