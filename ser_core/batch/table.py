@@ -1,5 +1,6 @@
 """The table that a run makes: its columns, and a row of it for each recording."""
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,6 +15,9 @@ from ser_core.recognizer import Recognizer
 
 METADATA = b"ser"
 """Key of a Parquet file's metadata under which it says how it was made, as JSON."""
+
+ANSWERS = ("temperature", "bias", "threshold", "home", "profile", "window", "hop", "sampling_rate")
+"""Keys of `bundle.json` that decide what is answered, beside the model."""
 
 CRASHED = "crashed"
 """Code of a recording that ended every process that tried to judge it."""
@@ -42,6 +46,7 @@ def made_by(bundle: Bundle, limits: Limits) -> dict[str, Any]:
         "model": bundle.name,
         "version": bundle.version,
         "sha256": sha256(bundle.model),
+        "answers": _answers(bundle),
         "emotions": list(bundle.emotions),
         "max_seconds": limits.max_seconds,
     }
@@ -81,11 +86,18 @@ def printable(name: str) -> str:
 def differences(before: Mapping[str, Any], now: Mapping[str, Any], out: str) -> None:
     """Raise `BatchError` if a table was made otherwise than rows would be now."""
     for key, value in now.items():
+        # What an older release made does not tell all.
         if before.get(key, value) != value:
-            raise BatchError(
-                f"{out} was made with {key} {before[key]}, this is {value}; "
-                f"--overwrite makes it anew"
-            )
+            what = f"made with {key} {before[key]}, this is {value}"
+            if key == "answers":
+                what = "made with this model calibrated otherwise"
+            raise BatchError(f"{out} was {what}; --overwrite makes it anew")
+
+
+def _answers(bundle: Bundle) -> str:
+    """A hash of what `ser calibrate` may change while the model stays the same."""
+    decisive = {key: bundle.info.get(key) for key in ANSWERS}
+    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 
 def _names(bundle: Bundle) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -109,6 +110,18 @@ def test_a_table_that_has_everything_needs_no_ray(
         assert caplog.messages == [
             "1 recording (1 of them judged before).", "x.parquet has them all.",
         ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "change", [{"temperature": 2.0}, {"threshold": 0.1}, {"bias": [0.5] * 7}, {"hop": 1.0}]
+)
+def test_a_table_knows_how_its_model_was_calibrated(change: dict[str, object]) -> None:
+    bundle = Recognizer.load().bundle
+    other = replace(bundle, info={**bundle.info, **change})
+    renamed = replace(bundle, info={**bundle.info, "note": "Fitted to our line."})
+    how = made_by(bundle, DEFAULT_LIMITS)
+    assert made_by(other, DEFAULT_LIMITS) != how
+    assert made_by(renamed, DEFAULT_LIMITS) == how
 
 
 class NoRay:

@@ -21,8 +21,8 @@ from ser_core.batch.table import schema
 from tests.ser_core.batch.conftest import ROOT
 
 MADE_BY: dict[str, Any] = {
-    "model": "tiny", "version": "1.0.0", "sha256": "ab", "emotions": ["sad", "glad"],
-    "max_seconds": 600.0,
+    "model": "tiny", "version": "1.0.0", "sha256": "ab", "answers": "12",
+    "emotions": ["sad", "glad"], "max_seconds": 600.0,
 }  # fmt: skip
 
 
@@ -274,6 +274,27 @@ def test_what_another_model_or_limit_made_is_not_added_to(
     with pytest.raises(BatchError, match=f"made with {key} {MADE_BY[key]}, this is {value}"):
         output(path, **{key: value}).begin(resume=True, overwrite=False)
     assert [each.name for each in tmp_path.iterdir()] == [path.name]
+
+
+def test_what_was_calibrated_otherwise_is_not_added_to(tmp_path: Path) -> None:
+    path = tmp_path / "table.parquet"
+    first = begun(path)
+    first.add(rows("a.wav"))
+    first.leave()
+    before = sorted(each.name for each in Path(f"{path}.parts").iterdir())
+    with pytest.raises(BatchError, match=r"made with this model calibrated otherwise; --overwrite"):
+        output(path, answers="34").begin(resume=True, overwrite=False)
+    assert sorted(each.name for each in Path(f"{path}.parts").iterdir()) == before
+
+
+def test_what_an_older_release_made_is_added_to(tmp_path: Path) -> None:
+    path = tmp_path / "table.parquet"
+    told = {key: value for key, value in MADE_BY.items() if key != "answers"}
+    first = Output(Place.of(str(path), Stores()), told, 0)
+    first.begin(resume=False, overwrite=False)
+    first.add(rows("a.wav"))
+    first.finish()
+    assert output(path).begin(resume=True, overwrite=False) == {"a.wav"}
 
 
 def test_a_csv_of_another_version_is_not_added_to(tmp_path: Path) -> None:
