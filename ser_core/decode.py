@@ -1,6 +1,7 @@
 """A file of unknown kind -> samples: the kind is told by the first bytes, never by a name."""
 
 import os
+import re
 from contextlib import AbstractContextManager
 from typing import Any, BinaryIO, Protocol
 
@@ -8,6 +9,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from ser_core import links
 from ser_core.audio_errors import EmptyAudio, NotAudio
 
 BLOCK = 49_152
@@ -18,6 +20,9 @@ FLAC_BLOCK = 4096
 
 UNKNOWN_FRAMES = 2**63 - 1
 """libsndfile's number of frames when a header does not tell (SF_COUNT_MAX)."""
+
+SEARCHED, OVERLAP = 65_536, 16
+"""Bytes that are searched at once, and of two such blocks in common."""
 
 MAX_POSITION = 2**62
 """Bytes; no file is as long, and Python and libsndfile can still count beyond it."""
@@ -47,31 +52,37 @@ Signal = NDArray[np.float32]
 
 
 class Stream:
-    """A file as libsndfile's callbacks need it.
+    """A file, or a piece of one, as libsndfile's callbacks need it.
 
     It has no `name`, from which soundfile would guess headerless formats, and it keeps exceptions,
     which cannot cross C code, for `reraise`.
     """
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, start: int = 0, end: int | None = None) -> None:
         self.file = file
         self.error: BaseException | None = None
-        self.size = file.seek(0, os.SEEK_END)
-        file.seek(0)
+        self.start = start
+        self.size = (file.seek(0, os.SEEK_END) if end is None else end) - start
+        file.seek(start)
+
+    def piece(self, start: int, end: int | None = None) -> "Stream":
+        """What lies between two bytes, from its beginning on."""
+        end = self.size if end is None else end
+        return Stream(self.file, self.start + start, self.start + end)
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         try:
-            start = {os.SEEK_SET: 0, os.SEEK_CUR: self.file.tell(), os.SEEK_END: self.size}[whence]
-            if not 0 <= start + offset <= MAX_POSITION:
+            since = {os.SEEK_SET: 0, os.SEEK_CUR: self.tell(), os.SEEK_END: self.size}[whence]
+            if not 0 <= since + offset <= MAX_POSITION:
                 return -1  # where a damaged header points is no fault of the file
-            return self.file.seek(start + offset)
+            return self.file.seek(self.start + since + offset) - self.start
         except BaseException as error:
             self.error = error
             return -1
 
     def tell(self) -> int:
         try:
-            return self.file.tell()
+            return self.file.tell() - self.start
         except BaseException as error:
             self.error = error
             return -1
@@ -84,12 +95,32 @@ class Stream:
         """Fill the buffer unless the file ends: libsndfile takes a short read for the end."""
         done = 0
         try:
-            while done < len(buffer) and (data := self.file.read(len(buffer) - done)):
+            wanted = min(len(buffer), self.size - self.tell())
+            while done < wanted and (data := self.file.read(wanted - done)):
                 buffer[done : done + len(data)] = data
                 done += len(data)
         except BaseException as error:
             self.error = error
         return done
+
+    def peek(self, start: int, count: int) -> bytes:
+        """Bytes at a place, without going there."""
+        here = self.tell()
+        self.seek(start)
+        found = self.read(count)
+        self.seek(here)
+        self.reraise()
+        return found
+
+    def find(self, pattern: re.Pattern[bytes], start: int) -> int | None:
+        """Where a pattern of a few bytes is found first, from a place on."""
+        while block := self.peek(start, SEARCHED):
+            if found := pattern.search(block):
+                return start + found.start()
+            if len(block) < SEARCHED:
+                break
+            start += SEARCHED - OVERLAP
+        return None
 
     def reraise(self) -> None:
         if self.error is not None:
@@ -157,25 +188,17 @@ class _Sequential(soundfile.SoundFile):  # type: ignore[misc]
 
 
 class SoundFileDecoder:
-    """Decodes with libsndfile."""
+    """Decodes with libsndfile, one after another, all recordings that a file holds."""
 
     def __init__(self, stream: Stream) -> None:
-        self._stream = stream
-        try:
-            self._file = _Sequential(stream)
-        except soundfile.SoundFileError as error:
-            stream.reraise()
-            raise unreadable(_words(error)) from error
-        self._read = 0
-        packed = self._file.format == "FLAC"
-        self._block = FLAC_BLOCK if packed else BLOCK
-        # As they are stored, libsndfile reads them all at once, else by a callback for each 8 kB.
-        plain = self._file.subtype == "PCM_16" and not packed
-        self._type = "int16" if plain else "float32"
+        self._rest: Stream | None = stream
+        self._links = 0
+        self._before = 0
+        """Samples of the recordings before this one."""
+        self._begin()
         self.sampling_rate: int = self._file.samplerate
         self.channels: int = self._file.channels
-        frames: int = self._file.frames
-        self.frames = None if frames == UNKNOWN_FRAMES else frames
+        self.frames = self._frames
 
     def __enter__(self) -> "SoundFileDecoder":
         return self
@@ -184,10 +207,58 @@ class SoundFileDecoder:
         self._file.close()
 
     def read(self) -> Signal:
-        frames = self._block
-        if self.frames is not None:
+        while not (block := self._block()).size:
+            if not self._go_on():
+                break
+        return block
+
+    def _begin(self) -> None:
+        """Open the first recording of the rest."""
+        assert self._rest is not None  # noqa: S101 (asked before)
+        self._stream, self._rest = self._rest, None
+        self._links += 1
+        if self._stream.peek(0, 4) == b"OggS" and (end := links.next_ogg(self._stream)):
+            # Its length stands at its end, where libsndfile must find it and no other.
+            self._stream, self._rest = self._stream.piece(0, end), self._stream.piece(end)
+            self._stream.seek(0)
+        try:
+            self._file = _Sequential(self._stream)
+        except soundfile.SoundFileError as error:
+            self._stream.reraise()
+            raise unreadable(_words(error)) from error
+        self._read = 0
+        packed = self._file.format == "FLAC"
+        self._at_once = FLAC_BLOCK if packed else BLOCK
+        # As they are stored, libsndfile reads them all at once, else by a callback for each 8 kB.
+        plain = self._file.subtype == "PCM_16" and not packed
+        self._type = "int16" if plain else "float32"
+        frames: int = self._file.frames
+        self._frames = None if frames == UNKNOWN_FRAMES else frames
+
+    def _go_on(self) -> bool:
+        """Turn to the recording that follows, if one does."""
+        search = {"FLAC": links.next_flac, "MP3": links.next_mpeg}.get(self._file.format)
+        if search and (start := search(self._stream)):
+            self._rest = self._stream.piece(start)
+        if self._rest is None:
+            return False
+        if self._links == links.MOST:
+            raise NotAudio(f"The audio holds more than {links.MOST} recordings one after another.")
+        self._before += self._read
+        self._file.close()
+        self._begin()
+        if (self._file.samplerate, self._file.channels) != (self.sampling_rate, self.channels):
+            raise NotAudio(
+                "The audio holds several recordings one after another, and their sampling rates or "
+                "channels differ: send each as a file."
+            )
+        return True
+
+    def _block(self) -> Signal:
+        frames = self._at_once
+        if self._frames is not None:
             # Asking past the end makes libsndfile stumble over tags after the last frame.
-            frames = min(frames, self.frames - self._read)
+            frames = min(frames, self._frames - self._read)
             if not frames:
                 return np.empty((0, self.channels), np.float32)
         try:
@@ -196,13 +267,13 @@ class SoundFileDecoder:
             self._stream.reraise()
             if self._read and self._stream.exhausted:
                 return np.empty((0, self.channels), np.float32)  # cut off: what came counts
+            seconds = (self._before + self._read) / self.sampling_rate
             raise NotAudio(
-                f"The audio is damaged after {self._read / self.sampling_rate:.2f} s: "
-                f"{_words(error)}"
+                f"The audio is damaged after {seconds:.2f} s: {_words(error)}"
             ) from error
         self._stream.reraise()
         self._read += len(block)
-        if not self._read and self.frames:
+        if not self._read and self._frames:
             raise NotAudio("The audio is damaged: its header promises samples and none follow.")
         signal: Signal = block if self._type == "float32" else block * np.float32(2.0**-15)
         return signal
