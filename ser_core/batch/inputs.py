@@ -1,10 +1,11 @@
 """Files, folders, patterns and manifests -> every recording once, in a stable order."""
 
 import csv
+import fnmatch
 import glob
 import io
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TextIO
@@ -38,10 +39,10 @@ class Listing:
 
     def add(self, location: str) -> None:
         """What is named twice, or in two ways, is one recording."""
-        location = local(location)
-        if not is_uri(location):
-            location = os.path.normpath(Path(location).absolute())
-        self.locations[location] = None
+        self.locations[_only_name(location)] = None
+
+    def __contains__(self, location: str) -> bool:
+        return _only_name(location) in self.locations
 
 
 def gather(inputs: Sequence[str], stores: Stores) -> Listing:
@@ -72,6 +73,11 @@ def gather(inputs: Sequence[str], stores: Stores) -> Listing:
     return listing
 
 
+def _only_name(location: str) -> str:
+    location = local(location)
+    return location if is_uri(location) else os.path.normpath(Path(location).absolute())
+
+
 def _local(place: str, listing: Listing) -> int:
     path = Path(place)
     if path.is_dir():
@@ -84,15 +90,44 @@ def _local(place: str, listing: Listing) -> int:
             return _add_all(_listed(place, file, str(path.parent)), listing)
     if not glob.has_magic(place):
         raise BatchError(f"{place}: there is no such file or folder")
+    if "**" in place.split("/"):
+        return _add_all(sorted(_below(place)), listing)
     count = 0
-    matches = glob.glob(place, recursive=True)  # noqa: PTH207 (Path.glob takes no absolute ones)
-    for match in sorted(matches):
-        if not Path(match).is_dir():
+    for match in sorted(glob.glob(place)):  # noqa: PTH207 (Path.glob takes no absolute ones)
+        if Path(match).is_dir():
+            count += _walk(match, listing)
+        else:
             listing.add(match)
             count += 1
-        elif "**" not in place:
-            count += _walk(match, listing)
     return count
+
+
+def _below(pattern: str) -> Iterator[str]:
+    """Files that a pattern with `**` matches: Python's own glob would follow links, in circles."""
+    parts = pattern.split("/")
+    fixed = next(number for number, part in enumerate(parts) if glob.has_magic(part))
+    top, parts = "/".join(parts[:fixed]), [part for part in parts[fixed:] if part]
+    hidden = any(part.startswith(".") for part in parts)
+    for where, folders, files in os.walk(top + "/" if fixed else "."):
+        if not hidden:
+            folders[:] = [name for name in folders if not name.startswith(".")]
+        above = PurePosixPath(where).relative_to(top or ("/" if fixed else ".")).parts
+        for name in files:
+            if _matches((*above, name), parts):
+                yield str(Path(where, name))
+
+
+def _matches(names: Sequence[str], parts: Sequence[str]) -> bool:
+    """Whether the names along a path are what the parts of a pattern say."""
+    if not parts or (not names and parts[0] != "**"):
+        return not names and not parts
+    if parts[0] == "**":
+        if _matches(names, parts[1:]):
+            return True
+        return bool(names) and not names[0].startswith(".") and _matches(names[1:], parts)
+    if names[0].startswith(".") and not parts[0].startswith("."):
+        return False
+    return fnmatch.fnmatchcase(names[0], parts[0]) and _matches(names[1:], parts[1:])
 
 
 def _walk(folder: str, listing: Listing) -> int:
@@ -161,7 +196,7 @@ def _take(file: str, listing: Listing) -> int:
     return 1
 
 
-def _add_all(locations: Iterator[str], listing: Listing) -> int:
+def _add_all(locations: Iterable[str], listing: Listing) -> int:
     count = 0
     for location in locations:
         listing.add(location)

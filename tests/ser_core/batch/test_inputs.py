@@ -1,5 +1,6 @@
 """What the inputs of `ser batch` name: every recording once."""
 
+import glob
 import os
 from pathlib import Path
 
@@ -48,6 +49,36 @@ def test_a_pattern_gives_what_matches_whatever_its_ending(calls: Path) -> None:
     assert names("calls/*.*") == ["calls/a.FLAC", "calls/b.wav", "calls/notes.md"]
     assert names("calls/**/*.opus") == ["calls/deep/er/c.opus"]
     assert names("call?") == names("calls")
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "calls/**", "calls/**/*", "calls/**/*.*", "calls/**/d*", "calls/**/er/*", "**/d.m4a",
+        "c*/**/deep/**/*.opus", "calls/**/**/*.wav", "calls/**/.hidden/*", "calls/**/.*",
+        "./calls/**/*.wav", "calls/deep/../**/[bd].*", "calls/**/nothing", "calls//**//b.wav",
+    ],
+)  # fmt: skip
+def test_two_stars_match_what_they_do_in_python(calls: Path, pattern: str) -> None:
+    for each in (pattern, f"{calls.parent}/{pattern}"):
+        files = filter(os.path.isfile, glob.glob(each, recursive=True))  # noqa: PTH207
+        expected = {os.path.abspath(file) for file in files}  # noqa: PTH100
+        try:
+            found = list(listed(each).locations)
+        except BatchError:
+            found = []
+        assert set(found) == expected
+        assert len(found) == len(expected)
+
+
+@pytest.mark.parametrize("links", [1, 2])
+def test_links_that_lead_back_give_nothing_twice(calls: Path, links: int) -> None:
+    expected = names("calls")
+    for number in range(links):
+        (calls / "deep" / f"again{number}").symlink_to(calls)
+    assert names("calls") == expected
+    assert names("calls/**/*.wav") == ["calls/b.wav"]
+    assert sorted(names("calls/**")) == [*expected, "calls/notes.md"]
 
 
 def test_a_file_named_twice_or_in_two_ways_is_one_recording(calls: Path) -> None:
