@@ -116,6 +116,8 @@ def _begin(options: argparse.Namespace, stores: Stores, output: Output) -> pa.Ta
     It is held for the whole run, so it is a table: as strings it would take four times as much.
     """
     listing = gather(options.inputs, stores)
+    read = [*options.inputs, *([options.out] if options.out in listing else [])]
+    output.refuse_inputs(Place.of(each, stores) for each in read)
     done = output.begin(
         resume=options.resume, overwrite=options.overwrite, retry_errors=options.retry_errors
     )

@@ -6,11 +6,12 @@ and whoever is interrupted loses what was judged since the last part.
 """
 
 import contextlib
+import csv as python_csv
 import fcntl
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -21,12 +22,15 @@ from pyarrow import csv
 
 from ser_core.batch import BatchError
 from ser_core.batch.storage import Place, reason
-from ser_core.batch.table import METADATA, differences, schema
+from ser_core.batch.table import METADATA, differences, is_table, schema
 
 FORMATS = (".parquet", ".csv")
 
 ROWS = 20_000
 """Rows that are held before a part is written, however soon that is; and of a row group."""
+
+HEAD = 65_536
+"""Bytes in which the names of a CSV's columns are looked for."""
 
 _WRITTEN = -2
 """In place of a part's number: the file has its row."""
@@ -60,6 +64,18 @@ class Output:
         """What is there under the table's name is to be replaced, not added to."""
         self._begun = False
         self._lock: int | None = None
+
+    def refuse_inputs(self, inputs: Iterable[Place]) -> None:
+        """See that the table replaces nothing that is read, but a table that is read as a list.
+
+        Raises:
+            BatchError: it would.
+        """
+        with self._storage():
+            if any(self.place.is_same(each) for each in inputs) and not self._is_ours():
+                raise BatchError(
+                    f"{self.place.name} is also an input: name another table with --out"
+                )
 
     def begin(self, *, resume: bool, overwrite: bool, retry_errors: bool = False) -> set[str]:
         """Make ready to write; returns the files that need not be judged again.
@@ -231,6 +247,17 @@ class Output:
     def _is_csv(self) -> bool:
         return self.place.path.lower().endswith(".csv")
 
+    def _is_ours(self) -> bool:
+        """Whether what is there is a table of `ser batch`, of whatever model."""
+        with self.place.read() as file:
+            try:
+                if not self._is_csv:
+                    return is_table(pq.read_schema(file).names)
+                head = file.read(HEAD).decode("utf-8-sig", "replace")
+                return is_table(next(python_csv.reader(head.splitlines()), []))
+            except (pa.ArrowException, python_csv.Error):
+                return False
+
     def _all(self) -> Iterator[tuple[int, pa.Table]]:
         """Every piece of the table, from the oldest part on, each with the number of its part."""
         if self.place.exists() and not self._anew:
@@ -258,6 +285,10 @@ class Output:
             raise BatchError(f"{self.place.name} is no table of `ser batch`: {e}") from e
 
     def _checked(self, table: pa.Table) -> pa.Table:
+        if not is_table(table.column_names):
+            raise BatchError(
+                f"{self.place.name} is no table of `ser batch`: name another one with --out"
+            )
         if table.column_names != self._schema.names:
             raise BatchError(
                 f"{self.place.name} has other columns than this model's table: "

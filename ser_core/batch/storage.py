@@ -165,6 +165,13 @@ class Place:
     def child(self, name: str) -> "Place":
         return self.sibling(f"/{name}")
 
+    def is_same(self, other: "Place") -> bool:
+        """Whether both are one file, which exists, on this machine by whatever path."""
+        if self.is_local and other.is_local:
+            there = Path(self.path).exists() and Path(other.path).exists()
+            return there and Path(self.path).samefile(other.path)
+        return self.path == other.path and self.filesystem == other.filesystem and self.exists()
+
     def exists(self) -> bool:
         return bool(self.filesystem.get_file_info(self.path).type != fs.FileType.NotFound)
 

@@ -34,6 +34,12 @@ def schema(emotions: Sequence[str], made_by: Mapping[str, Any] | None = None) ->
     return pa.schema(fields, metadata=metadata)
 
 
+def is_table(columns: Sequence[str]) -> bool:
+    """Whether a run made a table with these columns, of whatever model."""
+    first, last = ["file", "duration", "emotion"], ["error", "error_code"]
+    return list(columns[:3]) == first and list(columns[-2:]) == last
+
+
 def scored_schema(emotions: Sequence[str]) -> pa.Schema:
     """The same as it comes from where the work is done: with an index in place of the name."""
     fields = list(schema(emotions))[1:]

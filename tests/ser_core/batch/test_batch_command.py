@@ -124,6 +124,33 @@ def test_a_table_knows_how_its_model_was_calibrated(change: dict[str, object]) -
     assert made_by(renamed, DEFAULT_LIMITS) == how
 
 
+@pytest.mark.parametrize("how", [[], ["--resume"], ["--overwrite"]])
+@pytest.mark.parametrize("spelling", ["man.csv", "./man.csv", "link.csv"])
+def test_a_list_is_not_replaced_by_the_table_of_what_it_lists(
+    clip: str, how: list[str], spelling: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("man.csv").write_text(f"speaker,path\nanna,{clip}\n")
+    Path("link.csv").symlink_to("man.csv")
+    before = Path("man.csv").read_bytes()
+    for named in ("man.csv", "[m]an.csv"):
+        if (named, spelling) == ("[m]an.csv", "link.csv"):
+            continue  # a pattern names recordings, and a link to one is another
+        assert main(["batch", named, "--out", spelling, *how]) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line == f"ser: {spelling} is also an input: name another table with --out"
+    assert Path("man.csv").read_bytes() == before
+    assert sorted(path.name for path in Path().iterdir()) == [clip, "link.csv", "man.csv"]
+
+
+@pytest.mark.parametrize("how", ["--resume", "--overwrite"])
+def test_a_table_can_be_its_own_list(clip: str, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    NoRay(monkeypatch)
+    assert main(["batch", clip, "--out", "x.csv"]) == 0
+    before = Path("x.csv").read_bytes()
+    assert main(["batch", "x.csv", "--out", "x.csv", how]) == 0
+    assert Path("x.csv").read_bytes() == before
+
+
 class NoRay:
     """What stands in for it: the work is done here, a recording at a time."""
 
