@@ -222,7 +222,8 @@ def _listed(name: str, file: TextIO, folder: str) -> Iterator[str]:
 
 
 def _rows(name: str, file: TextIO) -> Iterator[str]:
-    reader = csv.DictReader(file)
+    # Else a quote that is never closed takes the rest of the file for one cell.
+    reader = csv.DictReader(file, strict=True)
     columns = reader.fieldnames or []
     column = next((each for each in COLUMNS if each in columns), None)
     if column is None:

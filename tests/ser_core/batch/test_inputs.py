@@ -118,6 +118,7 @@ def test_names_that_are_no_utf8_are_kept(calls: Path) -> None:
         ("x.csv", b"name,label\na,b\n", "needs a column `path` or `file`; it has name, label"),
         ("x.csv", b"", "needs a column `path` or `file`; it has nothing"),
         ("x.csv", b"path,label\na.wav,sad\n,sad\n", "line 3 has no path"),
+        ("x.csv", b'path,label\na.wav,"sad\nb.wav,sad\n', "this is no CSV: unexpected end of data"),
         ("x.csv", b"path\n\xff\xfe\n", "a manifest is UTF-8, and this is not"),
         ("x.txt", b"\n\n", "no recordings there"),
     ],
