@@ -17,6 +17,7 @@ from ser_core.batch import BatchError
 from ser_core.batch.inputs import Listing, gather
 from ser_core.batch.output import Output
 from ser_core.batch.setup import Setup, pack
+from ser_core.batch.signals import Interrupted, interrupting
 from ser_core.batch.storage import Place, Stores
 from ser_core.batch.table import made_by, printable
 from ser_core.bundle import Bundle
@@ -81,15 +82,20 @@ def add_batch(command: argparse.ArgumentParser) -> None:
 
 
 def main(options: argparse.Namespace) -> int:
-    """0 if the table is whole, 1 if it is not, 2 if nothing was begun."""
+    """0 if the table is whole, 1 if it is not, 2 if nothing was begun, 128 and more if a signal
+    ended it."""
     if options.retry_errors and not options.resume:
         print("ser: --retry-errors goes with --resume", file=sys.stderr)
         return 2
     try:
-        return _run(options)
+        with interrupting():
+            return _run(options)
     except BatchError as e:
         print(f"ser: {e}", file=sys.stderr)
         return 1
+    except Interrupted as e:
+        print("ser: interrupted", file=sys.stderr)
+        return e.status
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -5,14 +5,12 @@ import logging
 import math
 import os
 import shutil
-import signal
 import socket
 import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 # Ray tells its makers how it is used, unless it is told not to; its C++ part writes to the terminal
@@ -32,6 +30,7 @@ import ray.data
 from ser_core.batch import BatchError
 from ser_core.batch.scoring import Attempts, Scorer
 from ser_core.batch.setup import Setup
+from ser_core.batch.signals import kept
 
 logger = logging.getLogger(__name__)
 
@@ -81,8 +80,6 @@ def running(address: str | None, workers: int | None, locations: int) -> Iterato
             stack.callback(_end_children)
             _start(workers, folder, STORE + 2 * locations)
         _silence()
-        before = signal.signal(signal.SIGTERM, _interrupt)
-        stack.callback(signal.signal, signal.SIGTERM, before)
         alive = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
         cpus = int(sum(node["Resources"].get("CPU", 0) for node in alive))
         yield Engine(workers or max(1, cpus), len(alive), bool(address))
@@ -127,7 +124,7 @@ def _join(address: str) -> None:
     try:
         if host:  # Ray itself would try for minutes
             socket.create_connection((host.strip("[]"), int(port)), CONNECT).close()
-        with _quiet():
+        with _quiet(), kept():
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (RuntimeError, ValueError, OverflowError, OSError, ray.exceptions.RayError) as e:
         raise BatchError(f"RAY_ADDRESS={address}: no Ray cluster answers there: {_line(e)}") from e
@@ -136,7 +133,7 @@ def _join(address: str) -> None:
 def _start(workers: int | None, folder: Path, store: int) -> None:
     for attempt in range(1, STARTS + 1):
         try:
-            with _quiet():
+            with _quiet(), kept():
                 ray.init(
                     address="local",
                     num_cpus=workers,
@@ -196,10 +193,6 @@ def _silence() -> None:
     for handler in logging.getLogger("ray.data").handlers:
         if isinstance(handler, logging.StreamHandler):
             handler.setLevel(logging.CRITICAL)
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise SystemExit(128 + number)
 
 
 def _short_folder() -> str:

@@ -95,7 +95,7 @@ class Output:
                 done = self._go_on(retry_errors) if resume else self._begin_anew()
                 with self._whole(self._parts.child(_RUN)) as file:
                     file.write(json.dumps({"anew": self._anew, "made_by": self._made_by}).encode())
-            except Exception:
+            except BaseException:  # also where a signal ends it
                 if fresh:
                     with contextlib.suppress(Exception):
                         self._parts.remove_folder()

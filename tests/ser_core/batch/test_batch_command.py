@@ -1,11 +1,9 @@
 """`ser batch` where no recording is judged: usage, what stands in the way, nothing to do."""
 
-import contextlib
 import errno
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
@@ -16,13 +14,14 @@ import pytest
 
 from ser_core import Recognizer
 from ser_core.audio import DEFAULT_LIMITS
-from ser_core.batch import BatchError, engine
+from ser_core.batch import BatchError
 from ser_core.batch.command import each_once
 from ser_core.batch.output import Output
 from ser_core.batch.storage import Place, Stores
-from ser_core.batch.table import failed, judge, made_by, schema, scored_schema
+from ser_core.batch.table import failed, judge, made_by, schema
 from ser_core.cli import main
 from tests.ser_core.batch.conftest import ROOT, clean_environment
+from tests.ser_core.batch.no_ray import NoRay
 from tests.sounds import encode, voice
 
 
@@ -149,24 +148,6 @@ def test_a_table_can_be_its_own_list(clip: str, how: str, monkeypatch: pytest.Mo
     before = Path("x.csv").read_bytes()
     assert main(["batch", "x.csv", "--out", "x.csv", how]) == 0
     assert Path("x.csv").read_bytes() == before
-
-
-class NoRay:
-    """What stands in for it: the work is done here, a recording at a time."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(engine, "running", self._running)
-        monkeypatch.setattr(engine, "score", self._score)
-
-    @contextlib.contextmanager
-    def _running(self, *_: object) -> Iterator[engine.Engine]:
-        yield engine.Engine(1, 1, is_cluster=False)
-
-    def _score(self, locations: pa.Table, *_: object) -> Iterator[pa.Table]:
-        recognizer = Recognizer.load()
-        for index, location in enumerate(locations["location"].to_pylist()):
-            row = {"index": index, **judge(recognizer, location.decode(), DEFAULT_LIMITS)}
-            yield pa.Table.from_pylist([row], schema=scored_schema(recognizer.bundle.emotions))
 
 
 def files(path: str) -> list[str]:

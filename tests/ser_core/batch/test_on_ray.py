@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -134,6 +135,37 @@ def test_a_laptop_needs_nothing_but_the_command(
     assert lines[2].endswith(f" {3 + len(away)} of them with an error: {out}")
     assert len(lines) == 3
     assert sorted(each.name for each in tmp_path.iterdir()) == ["clips", "more.csv", "table.csv"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_keeps_what_was_judged_and_leaves_no_ray(tmp_path: Path, number: int) -> None:
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    for index in range(300):
+        (folder / f"{index:03d}.wav").write_bytes(encode(voice(3.0, seed=index)))
+    out = tmp_path / "table.parquet"
+    # The folder of its own must be short, or it is not used.
+    with tempfile.TemporaryDirectory(prefix="t", dir="/tmp") as short:
+        process = subprocess.Popen(
+            command(folder, "--out", out, "--workers", "1", "--checkpoint", "0"),
+            cwd=ROOT, env={**clean_environment(), "TMPDIR": short},
+            stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        try:
+            wait_for(lambda: any(Path(f"{out}.parts").glob("part-*")), process)
+            below = psutil.Process(process.pid).children(recursive=True)
+            process.send_signal(number)
+            _, errors = process.communicate(timeout=PATIENCE)
+        finally:
+            process.kill()
+            process.wait()
+        assert process.returncode == 128 + number, errors
+        assert errors.endswith("ser: interrupted\n")
+        assert below
+        assert not psutil.wait_procs(below, 10)[1]
+        assert list(Path(short).iterdir()) == []
+    assert not out.exists()
+    assert any(Path(f"{out}.parts").glob("part-*"))
 
 
 @pytest.fixture(scope="module")
