@@ -14,12 +14,12 @@ from tqdm import tqdm
 
 from ser_core.audio import DEFAULT_LIMITS, Limits
 from ser_core.batch import BatchError
-from ser_core.batch.inputs import Listing, gather
+from ser_core.batch.inputs import Listing, gather, unreadable
 from ser_core.batch.output import Output
 from ser_core.batch.setup import Setup, pack
 from ser_core.batch.signals import Interrupted, interrupting
-from ser_core.batch.storage import Place, Stores
-from ser_core.batch.table import made_by, printable
+from ser_core.batch.storage import Place, Stores, printable
+from ser_core.batch.table import made_by
 from ser_core.bundle import Bundle
 
 logger = logging.getLogger(__name__)
@@ -190,6 +190,8 @@ def _tell(listing: Listing, left: int) -> None:
         notes.append(f"{_many(listing.left_out, 'other file')} left out")
     detail = f" ({', '.join(notes)})" if notes else ""
     logger.info("%s%s.", _many(count, "recording"), detail)
+    for line in unreadable(listing.unreadable):
+        logger.warning("%s.", line)
 
 
 def _sum_up(out: str, count: int, failed: int, seconds: float) -> None:

@@ -13,13 +13,16 @@ from typing import TextIO
 from pyarrow import fs
 
 from ser_core.batch import BatchError
-from ser_core.batch.storage import Stores, is_uri, local, reason, split
+from ser_core.batch.storage import Stores, is_uri, local, printable, reason, split
 
 SUFFIXES = frozenset(
     {".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".m4a"}
     | {".mp4", ".aac", ".webm", ".mka", ".mkv", ".amr", ".3gp", ".3gpp", ".wma", ".caf"}
 )
 """Endings of what is taken from a folder; what a file holds shows when it is decoded."""
+
+NAMED = 3
+"""Folders that are named, of those that could not be read."""
 
 MANIFESTS = (".csv", ".txt")
 
@@ -36,6 +39,8 @@ class Listing:
     """Absolute paths and URIs, in the order of finding."""
     left_out: int = 0
     """Files in folders that are no recordings by their names."""
+    unreadable: list[str] = field(default_factory=list)
+    """Folders below inputs that could not be read, as a file system's own `lost+found`."""
 
     def add(self, location: str) -> None:
         """What is named twice, or in two ways, is one recording."""
@@ -58,7 +63,7 @@ def gather(inputs: Sequence[str], stores: Stores) -> Listing:
     listing = Listing(stores)
     for each in inputs:
         before = len(listing.locations)
-        known = listing.left_out
+        known, unread = listing.left_out, len(listing.unreadable)
         place = local(each)
         try:
             found = _remote(place, listing) if is_uri(place) else _local(place, listing)
@@ -68,9 +73,20 @@ def gather(inputs: Sequence[str], stores: Stores) -> Listing:
             raise BatchError(f"{each}: {reason(e)}") from e
         if not found and len(listing.locations) == before:
             others = listing.left_out - known
-            beside = f" ({others} other file{'s'[: others != 1]})" if others else ""
-            raise BatchError(f"{each}: no recordings there{beside}")
+            beside = [f"{others} other file{'s'[: others != 1]}"] if others else []
+            beside += unreadable(listing.unreadable[unread:])
+            notes = f" ({'; '.join(beside)})" if beside else ""
+            raise BatchError(f"{each}: no recordings there{notes}")
     return listing
+
+
+def unreadable(folders: Sequence[str]) -> list[str]:
+    """What is to be said of folders that could not be read; nothing where there are none."""
+    if not folders:
+        return []
+    count, more = len(folders), ", ..." if len(folders) > NAMED else ""
+    named = ", ".join(printable(folder) for folder in folders[:NAMED])
+    return [f"{count} folder{'s'[: count != 1]} could not be read: {named}{more}"]
 
 
 def _only_name(location: str) -> str:
@@ -91,24 +107,24 @@ def _local(place: str, listing: Listing) -> int:
     if not glob.has_magic(place):
         raise BatchError(f"{place}: there is no such file or folder")
     if "**" in place.split("/"):
-        return _add_all(sorted(_below(place)), listing)
+        return _add_all(sorted(_below(place, listing)), listing)
     count = 0
     for match in sorted(glob.glob(place)):  # noqa: PTH207 (Path.glob takes no absolute ones)
         if Path(match).is_dir():
-            count += _walk(match, listing)
+            count += _walk(match, listing, required=False)
         else:
             listing.add(match)
             count += 1
     return count
 
 
-def _below(pattern: str) -> Iterator[str]:
+def _below(pattern: str, listing: Listing) -> Iterator[str]:
     """Files that a pattern with `**` matches: Python's own glob would follow links, in circles."""
     parts = pattern.split("/")
     fixed = next(number for number, part in enumerate(parts) if glob.has_magic(part))
     top, parts = "/".join(parts[:fixed]), [part for part in parts[fixed:] if part]
     hidden = any(part.startswith(".") for part in parts)
-    for where, folders, files in os.walk(top + "/" if fixed else "."):
+    for where, folders, files in _folders(top + "/" if fixed else ".", listing):
         if not hidden:
             folders[:] = [name for name in folders if not name.startswith(".")]
         above = PurePosixPath(where).relative_to(top or ("/" if fixed else ".")).parts
@@ -130,16 +146,26 @@ def _matches(names: Sequence[str], parts: Sequence[str]) -> bool:
     return fnmatch.fnmatchcase(names[0], parts[0]) and _matches(names[1:], parts[1:])
 
 
-def _walk(folder: str, listing: Listing) -> int:
-    def stop(error: OSError) -> None:
-        raise error
-
+def _walk(folder: str, listing: Listing, *, required: bool = True) -> int:
     count = 0
-    for where, folders, files in os.walk(folder, onerror=stop):
+    for where, folders, files in _folders(folder, listing, required=required):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
             count += _take(str(Path(where, name)), listing)
     return count
+
+
+def _folders(
+    top: str, listing: Listing, *, required: bool = True
+) -> Iterator[tuple[str, list[str], list[str]]]:
+    """Folders with what is in them; `listing` notes what cannot be read, unless it is required."""
+
+    def note(error: OSError) -> None:
+        if required and error.filename == top:
+            raise error
+        listing.unreadable.append(os.fspath(error.filename))
+
+    return os.walk(top, onerror=note)
 
 
 def _remote(uri: str, listing: Listing) -> int:

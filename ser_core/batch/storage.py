@@ -50,6 +50,11 @@ def reason(error: Exception) -> str:
     return " ".join(str(said).split()) or type(error).__name__
 
 
+def printable(name: str) -> str:
+    """A file's name as tables and terminals can hold it: bytes that are no UTF-8 become `\\xNN`."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 def split(uri: str) -> tuple[str, str]:
     """`scheme://host` and what comes after it."""
     matched = _URI.match(uri)

@@ -84,11 +84,6 @@ def storage_failed(bundle: Bundle, error: Exception) -> dict[str, Any]:
     return failed(bundle, reason(error), "storage")
 
 
-def printable(name: str) -> str:
-    """A file's name as a table can hold it: bytes that are no UTF-8 become `\\xNN`."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-
-
 def differences(before: Mapping[str, Any], now: Mapping[str, Any], out: str) -> None:
     """Raise `BatchError` if a table was made otherwise than rows would be now."""
     for key, value in now.items():

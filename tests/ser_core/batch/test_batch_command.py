@@ -4,6 +4,7 @@ import errno
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
@@ -14,8 +15,9 @@ import pytest
 
 from ser_core import Recognizer
 from ser_core.audio import DEFAULT_LIMITS
-from ser_core.batch import BatchError
+from ser_core.batch import BatchError, command
 from ser_core.batch.command import each_once
+from ser_core.batch.inputs import Listing
 from ser_core.batch.output import Output
 from ser_core.batch.storage import Place, Stores
 from ser_core.batch.table import failed, judge, made_by, schema
@@ -148,6 +150,26 @@ def test_a_table_can_be_its_own_list(clip: str, how: str, monkeypatch: pytest.Mo
     before = Path("x.csv").read_bytes()
     assert main(["batch", "x.csv", "--out", "x.csv", how]) == 0
     assert Path("x.csv").read_bytes() == before
+
+
+def test_folders_that_cannot_be_read_are_named(
+    clip: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    NoRay(monkeypatch)
+    gathered = command.gather
+
+    def with_one_locked(inputs: Sequence[str], stores: Stores) -> Listing:
+        listing = gathered(inputs, stores)
+        listing.unreadable.append("calls/lost+found")
+        return listing
+
+    monkeypatch.setattr(command, "gather", with_one_locked)
+    assert main(["batch", clip, "--out", "x.parquet"]) == 0
+    assert caplog.messages[:2] == [
+        "1 recording.", "1 folder could not be read: calls/lost+found.",
+    ]  # fmt: skip
 
 
 def files(path: str) -> list[str]:

@@ -1,5 +1,6 @@
 """What the inputs of `ser batch` name: every recording once."""
 
+import errno
 import glob
 import os
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ser_core.batch import BatchError
-from ser_core.batch.inputs import Listing, gather
+from ser_core.batch.inputs import Listing, gather, unreadable
 from ser_core.batch.storage import Stores
 
 
@@ -110,6 +111,41 @@ def test_a_text_manifest_has_a_path_a_line(calls: Path) -> None:
 def test_names_that_are_no_utf8_are_kept(calls: Path) -> None:
     os.close(os.open(os.fsencode(calls) + b"/caf\xe9.wav", os.O_CREAT))
     assert os.fsencode(names("calls/caf*")[0]) == b"calls/caf\xe9.wav"
+
+
+@pytest.fixture
+def locked(calls: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A folder in it that cannot be read, not even by root."""
+    scandir = os.scandir
+
+    def refuse(path: str) -> object:
+        if Path(path).name == "lost+found":
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    (calls / "lost+found").mkdir()
+    return "calls/lost+found"
+
+
+@pytest.mark.parametrize("place", ["calls", "calls/**/*.*", "call?", "calls/*"])
+def test_a_folder_that_cannot_be_read_is_told_and_costs_no_other(locked: str, place: str) -> None:
+    found = listed(place)
+    assert {"b.wav", "c.opus"} <= {Path(each).name for each in found.locations}
+    assert found.unreadable == [locked]
+    assert unreadable(found.unreadable) == [f"1 folder could not be read: {locked}"]
+
+
+def test_an_input_that_cannot_be_read_is_an_error(locked: str) -> None:
+    with pytest.raises(BatchError, match=r"^calls/lost\+found: Permission denied$"):
+        listed("calls", locked)
+
+
+def test_a_folder_with_nothing_but_what_cannot_be_read_says_so(locked: str) -> None:
+    Path("away").mkdir()
+    Path(locked).rename("away/lost+found")
+    with pytest.raises(BatchError, match=r"^away: no recordings there \(1 folder could not"):
+        listed("away")
 
 
 @pytest.mark.parametrize(
