@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import io
 import json
 import logging
 import os
@@ -54,9 +55,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("ser: interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:
-        # Whoever reads the output has had enough; at its exit Python would flush it once more.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # whoever reads the output has had enough
+        _write_nowhere()
+        return 1
+    except OSError as e:
+        if e.filename is not None:
+            raise  # of a file, and not of the output
+        _write_nowhere()
+        print(f"ser: the output cannot be written: {_reason(e)}", file=sys.stderr)
         return 1
     return status
 
@@ -75,8 +81,17 @@ def serve(options: argparse.Namespace) -> int:
     os.execv(sys.executable, [*command, "api:create_app()"])  # noqa: S606 (no shell is wanted)
 
 
+def _write_nowhere() -> None:
+    """At its exit Python would flush the output once more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def predict(options: argparse.Namespace) -> int:
     """Judge files; a bad one is named and does not stop the others."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Names on Linux are bytes: they are printed as they came, whatever the locale holds of it.
+        utf8 = sys.stdout.encoding.lower().replace("-", "") == "utf8"
+        sys.stdout.reconfigure(errors="surrogateescape" if utf8 else "backslashreplace")
     recognizer = Recognizer.load(options.model)
     profile = _profile(recognizer, options.reference) if options.reference else None
     status = 0

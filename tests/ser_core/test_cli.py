@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
@@ -219,3 +220,44 @@ def test_a_reader_that_has_had_enough_ends_it_quietly(
         )  # fmt: skip
     assert result.returncode == 1
     assert "BrokenPipe" not in result.stderr
+
+
+def typed(
+    *arguments: str | bytes, stdout: int | BinaryIO = subprocess.PIPE, encoding: str = "utf-8"
+) -> subprocess.CompletedProcess[bytes]:
+    """`ser predict` in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "ser_core.cli", "predict", *arguments], cwd=ROOT,
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+        stdout=stdout, stderr=subprocess.PIPE, check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("encoding", "printed"),
+    [("utf-8:strict", b"caf\xe9.flac: "), ("ascii:strict", b"caf\\udce9.flac: ")],
+)
+def test_a_name_that_is_no_utf8_costs_nothing(
+    tmp_path: Path, trained: Trained, encoding: str, printed: bytes
+) -> None:
+    names = (os.fsencode(tmp_path) + b"/caf\xe9.flac", os.fsencode(tmp_path) + b"/other.flac")
+    for name in names:
+        Path(os.fsdecode(name)).write_bytes(encode(act("b4", "sad"), "flac"))
+    done = typed(*names, "--model", str(trained.bundle), encoding=encoding)
+    assert done.returncode == 0, done.stderr
+    first, second = done.stdout.splitlines()
+    assert first.startswith(os.fsencode(tmp_path) + b"/" + printed)
+    assert second.startswith(names[1] + b": ")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_a_full_disk_under_the_output_is_one_line(
+    trained: Trained, recordings: dict[str, str]
+) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = typed(recordings["sad.flac"], "--model", str(trained.bundle), stdout=full)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1:] == [
+        b"ser: the output cannot be written: No space left on device"
+    ]
+    assert b"Traceback" not in done.stderr
