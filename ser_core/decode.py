@@ -157,6 +157,10 @@ def open_decoder(stream: Stream) -> AbstractContextManager[Decoder]:
     stream.seek(0)
     if not head:
         raise EmptyAudio("The audio holds no bytes.")
+    if head.startswith(b"ID3"):
+        start = links.after_tags(stream, 0)
+        if _is_mpeg(stream.peek(start, 2), layers=(0,)):  # as HLS sends AAC
+            head, stream = stream.peek(start, 12), stream.piece(start)
     if head.startswith(SOUNDFILE) or _is_mpeg(head, layers=(1, 2, 3)):
         return SoundFileDecoder(stream)
     if demuxer := _demuxer(head):

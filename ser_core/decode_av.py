@@ -122,9 +122,16 @@ class AvDecoder:
                 f"at most {MOST_CHANNELS} are read of such files."
             )
         self._blocks = self._as_blocks(first, frames)
-        duration = self._container.duration
-        trusted = demuxer.startswith(TRUSTED_DURATION) and duration
-        self.frames = int(duration / 1e6 * self.sampling_rate) if trusted else None
+        seconds = self._seconds() if demuxer.startswith(TRUSTED_DURATION) else None
+        self.frames = int(seconds * self.sampling_rate) if seconds else None
+
+    def _seconds(self) -> float | None:
+        """What the header says of the sound; a whole file lasts as long as its pictures."""
+        if self._track.duration and self._track.time_base:
+            return float(self._track.duration * self._track.time_base)
+        if len(self._container.streams) > 1 or not self._container.duration:
+            return None
+        return float(self._container.duration / 1e6)
 
     def _frames(self) -> Iterator[Any]:
         try:

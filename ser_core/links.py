@@ -63,7 +63,7 @@ def next_flac(stream: "Stream") -> int | None:
 
 def next_mpeg(stream: "Stream") -> int | None:
     """The same of an MP3 that has been read: mpg123 reads frame by frame."""
-    start = _after_tags(stream, stream.tell())
+    start = after_tags(stream, stream.tell())
     near = stream.peek(start, _BEHIND)
     for sync in islice(_SYNC.finditer(near), _SYNCS):
         at, count = sync.start(), 0
@@ -76,7 +76,8 @@ def next_mpeg(stream: "Stream") -> int | None:
     return None
 
 
-def _after_tags(stream: "Stream", at: int) -> int:
+def after_tags(stream: "Stream", at: int) -> int:
+    """The byte behind tags of MP3 that begin at one."""
     for _ in range(_FRAMES):
         head = stream.peek(at, 32)
         if head.startswith(b"TAG"):
@@ -84,13 +85,13 @@ def _after_tags(stream: "Stream", at: int) -> int:
         elif head.startswith(b"APETAGEX"):
             at += 32 + int.from_bytes(head[12:16], "little")
         elif head.startswith(b"ID3") and len(head) >= 10:
-            at += 10 + id3_size(head)
+            at += 10 + _id3_size(head)
         else:
             break
     return at
 
 
-def id3_size(head: bytes) -> int:
+def _id3_size(head: bytes) -> int:
     """Bytes after the 10 with which an ID3v2 tag begins: four times 7 bits."""
     size = 0
     for byte in head[6:10]:

@@ -25,10 +25,14 @@ AV_FORMATS = {
 
 
 def encode_av(
-    signal: Signal, name: str = "m4a", sampling_rate: int | None = None, video: str = ""
+    signal: Signal,
+    name: str = "m4a",
+    sampling_rate: int | None = None,
+    video: str = "",
+    pictures_last: float = 1.0,
 ) -> bytes:
     """A file's bytes; `signal` `(samples,)` or `(samples, channels)` is at the format's own rate
-    unless another is given; `video` adds a picture stream of that codec."""
+    unless another is given; `video` adds a picture stream of that codec, of so many seconds."""
     muxer, codec, rate = AV_FORMATS[name]
     rate = sampling_rate or rate
     samples = signal.reshape(len(signal), -1)
@@ -39,7 +43,7 @@ def encode_av(
         pictures: Any = container.add_stream(video, rate=5) if video else None
         if pictures:
             pictures.width = pictures.height = 64
-            for _ in range(5):
+            for _ in range(round(5 * pictures_last)):
                 container.mux(pictures.encode(av.VideoFrame(64, 64, "yuv420p")))
             container.mux(pictures.encode(None))
         track.bit_rate = 64_000

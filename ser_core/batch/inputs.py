@@ -17,7 +17,8 @@ from ser_core.batch.storage import Stores, is_uri, local, printable, reason, spl
 
 SUFFIXES = frozenset(
     {".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".m4a"}
-    | {".mp4", ".aac", ".webm", ".mka", ".mkv", ".amr", ".3gp", ".3gpp", ".wma", ".caf"}
+    | {".m4b", ".mp4", ".m4v", ".mov", ".aac", ".webm", ".mka", ".mkv", ".amr", ".3gp", ".3gpp"}
+    | {".wma", ".caf"}
 )
 """Endings of what is taken from a folder; what a file holds shows when it is decoded."""
 

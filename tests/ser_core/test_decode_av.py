@@ -80,6 +80,22 @@ def test_the_sound_of_a_video_is_read_and_its_pictures_are_not():
         np.testing.assert_allclose(load(encoded), signal, rtol=0, atol=2**-15)
 
 
+@pytest.mark.parametrize("name", ["mp4", "mov", "mkv"])
+def test_a_video_that_is_longer_than_its_sound_is_as_long_as_that(name):
+    signal = sounds.voice(2, sampling_rate=rate_of(name))
+    encoded = encode_av(signal, name, video="mpeg4", pictures_last=8)
+    assert abs(load(encoded, limits=Limits(max_seconds=3)).size - 32_000) < 0.15 * 16_000
+    with pytest.raises(audio.TooLong):
+        load(encoded, limits=Limits(max_seconds=1.5))
+
+
+@pytest.mark.parametrize("tags", [1, 2])
+def test_aac_behind_a_tag_is_read_as_hls_sends_it(tags):
+    encoded = encode_av(sounds.voice(2), "aac")
+    tag = b"ID3\x04\0\0\0\0\0\x3f" + b"PRIV\0\0\0\x35\0\0com.apple.streaming".ljust(63, b"\0")
+    np.testing.assert_array_equal(load(tag * tags + encoded), load(encoded))
+
+
 def test_a_video_without_sound_is_refused():
     import av
 

@@ -40,6 +40,13 @@ def test_a_folder_gives_what_is_a_recording_by_its_ending(calls: Path) -> None:
     assert listed("calls").left_out == 2  # notes.md and what macOS leaves behind
 
 
+def test_videos_and_audio_books_are_taken_from_a_folder_too(calls: Path) -> None:
+    (calls / "more").mkdir()
+    for name in ("a.mov", "b.m4v", "c.M4B"):
+        (calls / "more" / name).touch()
+    assert names("calls/more") == ["calls/more/a.mov", "calls/more/b.m4v", "calls/more/c.M4B"]
+
+
 @pytest.mark.parametrize("spelling", ["calls/b.wav", "./calls//b.wav", "calls/../calls/b.wav"])
 def test_a_recording_has_one_name_however_it_is_spelled(calls: Path, spelling: str) -> None:
     for each in (spelling, f"{calls.parent}/{spelling}", f"file://{calls.parent}/{spelling}"):
