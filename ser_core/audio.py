@@ -4,8 +4,10 @@ Every refusal is an `AudioError` with a `code`; problems of the storage itself (
 no permission, a broken connection) stay the `OSError` they are.
 """
 
+import errno
 import io
 import os
+import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -338,7 +340,11 @@ def _open(source: Source) -> AbstractContextManager[BinaryIO]:
         case bytes() | bytearray() | memoryview():
             return io.BytesIO(source)
         case str() | os.PathLike():
-            return Path(source).open("rb")
+            path = Path(source)
+            if stat.S_ISFIFO(path.stat().st_mode):
+                # Opening it would wait until somebody writes, who may never come.
+                raise OSError(errno.ESPIPE, "not a regular file", str(path))
+            return path.open("rb")
     if not source.seekable():
         return io.BytesIO(source.read())
     return nullcontext(source)

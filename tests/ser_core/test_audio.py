@@ -1,4 +1,6 @@
+import errno
 import io
+import os
 import struct
 import subprocess
 import sys
@@ -412,6 +414,13 @@ def test_a_missing_file_and_a_folder_stay_os_errors(tmp_path):
         load(tmp_path / "none.wav")
     with pytest.raises(IsADirectoryError):
         load(tmp_path)
+
+
+def test_a_pipe_by_its_name_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.wav")
+    with pytest.raises(OSError, match="not a regular file") as caught:
+        load(tmp_path / "pipe.wav")
+    assert caught.value.errno == errno.ESPIPE
 
 
 class BreakingFile(io.BytesIO):
