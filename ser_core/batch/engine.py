@@ -47,6 +47,9 @@ STARTS = 4
 CONNECT = 30.0
 """Seconds for a cluster to answer at all."""
 
+ROOM = 64 * 2**20
+"""Bytes that must be free where a Ray that is started here writes its logs."""
+
 LONGEST_FOLDER = 24
 """Characters: Ray puts sockets into its folder, and their names may not be long."""
 
@@ -75,7 +78,7 @@ def running(address: str | None, workers: int | None, locations: int) -> Iterato
             stack.callback(ray.shutdown)
             _join(address)
         else:
-            folder = Path(tempfile.mkdtemp(prefix="ser-", dir=_short_folder()))
+            folder = _make_folder()
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
             stack.callback(_end_children)
             _start(workers, folder, STORE + 2 * locations)
@@ -195,10 +198,22 @@ def _silence() -> None:
             handler.setLevel(logging.CRITICAL)
 
 
-def _short_folder() -> str:
-    folder = tempfile.gettempdir()
-    # A fresh folder is made in it.
-    return folder if len(folder) <= LONGEST_FOLDER else "/tmp"  # noqa: S108  # nosec B108
+def _make_folder() -> Path:
+    """A fresh folder for Ray, which must not have a long name."""
+    try:
+        above = tempfile.gettempdir()
+        if len(above) > LONGEST_FOLDER:
+            above = "/tmp"  # noqa: S108  # nosec B108
+        free = shutil.disk_usage(above).free
+        if free >= ROOM:
+            return Path(tempfile.mkdtemp(prefix="ser-", dir=above))
+        trouble = f"{above} has {free >> 20} MB free, and Ray needs {ROOM >> 20}"
+    except OSError as e:
+        trouble = f"Ray needs a folder for what it writes: {_line(e)}"
+    raise BatchError(
+        f"{trouble}: set TMPDIR to a folder with more (whose name has at most {LONGEST_FOLDER} "
+        f"characters)"
+    )
 
 
 def _line(error: BaseException) -> str:

@@ -85,6 +85,8 @@ class Output:
                 writes to it, or nothing can be written.
         """
         with self._storage():
+            if self.place.is_folder():
+                raise BatchError(f"{self.place.name} is a folder: name a file with --out")
             self._parts.make_folder()
             self._take_lock()
             # Only now is what is there nobody else's.

@@ -180,6 +180,9 @@ class Place:
     def exists(self) -> bool:
         return bool(self.filesystem.get_file_info(self.path).type != fs.FileType.NotFound)
 
+    def is_folder(self) -> bool:
+        return bool(self.filesystem.get_file_info(self.path).type == fs.FileType.Directory)
+
     def children(self) -> list[str]:
         """Names of what the folder holds, in order; none where there is no folder."""
         found = self.filesystem.get_file_info(fs.FileSelector(self.path, allow_not_found=True))

@@ -1,9 +1,11 @@
 """`ser batch` where no recording is judged: usage, what stands in the way, nothing to do."""
 
 import errno
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +17,7 @@ import pytest
 
 from ser_core import Recognizer
 from ser_core.audio import DEFAULT_LIMITS
-from ser_core.batch import BatchError, command
+from ser_core.batch import BatchError, command, engine
 from ser_core.batch.command import each_once
 from ser_core.batch.inputs import Listing
 from ser_core.batch.output import Output
@@ -80,6 +82,8 @@ def clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
         (["clip.wav", "--out", "x.json"], "x.json: the name must end in .parquet or .csv"),
         (["clip.wav", "--out", "away/x.csv"], "away/x.csv: "),
         (["clip.wav", "--out", "x.csv", "--model", "unheard-of"], "no bundle 'unheard-of'"),
+        (["clip.wav", "--out", "folder.csv"], "folder.csv is a folder: name a file with --out"),
+        (["clip.wav", "--out", "folder.csv", "--overwrite"], "folder.csv is a folder: name a file"),
         (["clip.wav", "--out", "old.csv"], "old.csv exists: --resume goes on with it"),
     ],
 )
@@ -87,10 +91,11 @@ def test_what_stands_in_the_way_is_one_line_and_status_1(
     clip: str, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("old.csv").touch()
+    Path("folder.csv").mkdir()
     assert main(["batch", *arguments]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"ser: {message}")
-    assert sorted(path.name for path in Path().iterdir()) == ["clip.wav", "old.csv"]
+    assert sorted(path.name for path in Path().iterdir()) == ["clip.wav", "folder.csv", "old.csv"]
 
 
 def test_a_table_that_has_everything_needs_no_ray(
@@ -216,6 +221,22 @@ def test_a_full_disk_is_one_line_and_loses_nothing_that_was_written(
     assert main([*arguments, "--resume"]) == 0
     assert files("x.parquet") == [str(Path(name).absolute()) for name in (clip, "other.wav")]
     assert sorted(path.name for path in Path().iterdir()) == ["clip.wav", "other.wav", "x.parquet"]
+
+
+def test_a_temporary_folder_without_room_for_ray_is_named(
+    clip: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(tempfile, "tempdir", "/tmp")
+    monkeypatch.setattr(engine, "_start", lambda *_: pytest.fail("Ray was started"))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(9, 9, 5 << 20))
+    assert main(["batch", clip, "--out", "x.csv"]) == 1
+    assert (
+        capsys.readouterr()
+        .err.splitlines()[-1]
+        .startswith("ser: /tmp has 5 MB free, and Ray needs 64: set TMPDIR to a folder with more")
+    )
+    assert not list(Path().glob("x.csv*"))
 
 
 def test_what_nobody_has_thought_of_is_an_error_of_one_row(clip: str) -> None:
