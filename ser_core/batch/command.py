@@ -150,7 +150,7 @@ def _judge(locations: pa.Table, output: Output, setup: Setup, workers: int | Non
         logger.info("Judging on %s with %s.", where, _many(ready.workers, "worker"))
         for rows in each_once(engine.score(locations, setup, ready), locations.num_rows):
             places = locations["location"].take(rows["index"]).to_pylist()
-            files = [place.decode("utf-8", "backslashreplace") for place in places]
+            files = [printable(place.decode("utf-8", "surrogateescape")) for place in places]
             output.add(rows.set_column(0, "file", pa.array(files, pa.string())))
             errors += rows.num_rows - rows["error"].null_count
             progress.update(rows.num_rows)

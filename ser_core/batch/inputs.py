@@ -92,7 +92,14 @@ def unreadable(folders: Sequence[str]) -> list[str]:
 
 def _only_name(location: str) -> str:
     location = local(location)
-    return location if is_uri(location) else os.path.normpath(Path(location).absolute())
+    if is_uri(location):
+        return location
+    path = Path(location).absolute()
+    plain = os.path.normpath(path)
+    # What is above a link to a folder is not what the path names before it.
+    if ".." in path.parts and os.path.realpath(path.parent) != os.path.realpath(Path(plain).parent):
+        return str(Path(os.path.realpath(path.parent), path.name))
+    return plain
 
 
 def _local(place: str, listing: Listing) -> int:

@@ -29,6 +29,8 @@ TIMEOUT = 60.0
 
 _URI = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 
+_LIKE_A_BYTE = re.compile(r"\\(?=x[0-9a-f]{2})")
+
 _ROOT_IS_BUCKET = {"s3", "gs", "gcs"}
 
 
@@ -51,7 +53,11 @@ def reason(error: Exception) -> str:
 
 
 def printable(name: str) -> str:
-    """A file's name as tables and terminals can hold it: bytes that are no UTF-8 become `\\xNN`."""
+    """A file's name as tables and terminals can hold it: bytes that are no UTF-8 become `\\xNN`.
+
+    So does the backslash of a name that says such a thing itself: no two names become one.
+    """
+    name = _LIKE_A_BYTE.sub(r"\\x5c", name)
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 

@@ -1,6 +1,7 @@
 """Judging without Ray, where a test is about what is around it."""
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 
 import pyarrow as pa
@@ -29,6 +30,6 @@ class NoRay:
     def _score(self, locations: pa.Table, *_: object) -> Iterator[pa.Table]:
         recognizer = Recognizer.load()
         for index, location in enumerate(locations["location"].to_pylist()):
-            row = {"index": index, **judge(recognizer, location.decode(), DEFAULT_LIMITS)}
+            row = {"index": index, **judge(recognizer, os.fsdecode(location), DEFAULT_LIMITS)}
             yield pa.Table.from_pylist([row], schema=scored_schema(recognizer.bundle.emotions))
             self.after_each()

@@ -1,6 +1,7 @@
 """`ser batch` where no recording is judged: usage, what stands in the way, nothing to do."""
 
 import errno
+import os
 import shutil
 import socket
 import subprocess
@@ -237,6 +238,23 @@ def test_a_temporary_folder_without_room_for_ray_is_named(
         .startswith("ser: /tmp has 5 MB free, and Ray needs 64: set TMPDIR to a folder with more")
     )
     assert not list(Path().glob("x.csv*"))
+
+
+def test_two_names_that_look_alike_are_two_rows(
+    clip: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    NoRay(monkeypatch)
+    named = [os.fsencode(tmp_path) + name for name in (b"/\xe9.wav", b"/\\xe9.wav", b"/a\\b.wav")]
+    for name in named:
+        Path(os.fsdecode(name)).write_bytes(Path(clip).read_bytes())
+    arguments = ["batch", *map(os.fsdecode, named), "--out", "x.parquet"]
+    assert main(arguments) == 0
+    assert files("x.parquet") == [
+        f"{tmp_path}/\\xe9.wav", f"{tmp_path}/\\x5cxe9.wav", f"{tmp_path}/a\\b.wav",
+    ]  # fmt: skip
+    before = Path("x.parquet").read_bytes()
+    assert main([*arguments, "--resume"]) == 0
+    assert Path("x.parquet").read_bytes() == before
 
 
 def test_what_nobody_has_thought_of_is_an_error_of_one_row(clip: str) -> None:

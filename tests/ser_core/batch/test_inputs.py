@@ -53,6 +53,13 @@ def test_a_recording_has_one_name_however_it_is_spelled(calls: Path, spelling: s
         assert list(listed(each).locations) == [f"{calls}/b.wav"]
 
 
+def test_what_is_above_a_link_is_what_the_system_says(calls: Path) -> None:
+    (calls.parent / "link").symlink_to(calls / "deep" / "er")
+    assert names("link/../d.m4a") == ["calls/deep/d.m4a"]
+    (calls / "list.txt").write_text("../link/../d.m4a\n../link/c.opus\n")
+    assert names("calls/list.txt") == ["calls/deep/d.m4a", "link/c.opus"]
+
+
 def test_a_pattern_gives_what_matches_whatever_its_ending(calls: Path) -> None:
     assert names("calls/*.*") == ["calls/a.FLAC", "calls/b.wav", "calls/notes.md"]
     assert names("calls/**/*.opus") == ["calls/deep/er/c.opus"]
