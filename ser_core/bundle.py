@@ -65,7 +65,7 @@ class Bundle:
                 path=path,
                 name=str(info["name"]),
                 version=str(info["version"]),
-                emotions=tuple(str(emotion) for emotion in info["emotions"]),
+                emotions=_texts(info, "emotions"),
                 sampling_rate=int(info["sampling_rate"]),
                 window=float(info["window"]),
                 hop=float(info["hop"]),
@@ -213,6 +213,14 @@ def _read_card(path: Path) -> str:
         return path.read_text(encoding="utf-8", errors="replace")
     except OSError as e:
         raise BundleError(f"{path} cannot be read: {e.strerror}") from e
+
+
+def _texts(info: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    values = info[key]
+    # A text is a sequence of texts too: its letters.
+    if not isinstance(values, list) or not all(isinstance(each, str) for each in values):
+        raise ValueError(f"{key} {values!r} is not a list of texts")
+    return tuple(values)
 
 
 def _no_number(constant: str) -> None:

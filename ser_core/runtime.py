@@ -4,7 +4,7 @@ import importlib.util
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,10 +13,12 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ser_core.bundle import Bundle, BundleError
+from ser_core.bundle import INFO, Bundle, BundleError
 from ser_core.extras import lacking
 
 Floats = NDArray[np.float32]
+Sizes = Mapping[str, int | None]
+"""What goes in or comes out, by name -> numbers of one window; None where any count will do."""
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -64,7 +66,9 @@ class LiteRT:
             # The runner keeps only a weak hold on its interpreter.
             self._interpreter = interpreter
             self._predict = interpreter.get_signature_runner("predict")
-            self._no_profile = _no_profile(self._predict.get_input_details())
+            inputs = self._predict.get_input_details()
+            self._no_profile = _no_profile(inputs)
+            self.inputs, self.outputs = _sizes(inputs), _sizes(self._predict.get_output_details())
         except (ValueError, RuntimeError) as e:
             raise BundleError(f"{path} is not a model that LiteRT can run: {e}") from e
 
@@ -95,6 +99,16 @@ def _no_profile(inputs: dict[str, Any]) -> dict[str, Floats]:
     }
 
 
+def _sizes(tensors: dict[str, Any]) -> Sizes:
+    return {name: _size(details["shape_signature"]) for name, details in tensors.items()}
+
+
+def _size(shape: Sequence[int | None]) -> int | None:
+    """The last of a tensor's dimensions; None where it is left open."""
+    last = shape[-1] if len(shape) else None
+    return None if last is None or last < 0 else int(last)
+
+
 def check_runtime(name: str) -> None:
     """Raises `BundleError` where a runtime is not installed; imports nothing."""
     for module in ("tensorflow", "keras") if name == "tensorflow" else ():
@@ -110,9 +124,13 @@ class TensorFlow:
             from ser_core.lab.export import load_keras  # noqa: PLC0415 (TensorFlow only when asked for)
 
             self._model: Any = load_keras(path)
+            self.inputs: Sizes = {each.name: _size(each.shape) for each in self._model.inputs}
+            self.outputs: Sizes = {
+                name: _size(each.shape) for name, each in self._model.output.items()
+            }
         except ModuleNotFoundError as e:
             raise BundleError(f"the runtime tensorflow needs {lacking(e.name, 'train')}") from e
-        except (OSError, ValueError, TypeError) as e:
+        except (OSError, ValueError, TypeError, AttributeError) as e:
             raise BundleError(f"{path} is not a model that Keras can run: {e}") from e
 
     def logits(
@@ -198,5 +216,43 @@ class Pool:
 
 def _start(bundle: Bundle, runtime: str, threads: int, content: bytes) -> Runtime:
     if runtime == "litert":
-        return LiteRT(bundle.model, threads, content)
-    return TensorFlow(bundle.path / "model.keras")
+        litert = LiteRT(bundle.model, threads, content)
+        _check_fit(bundle, bundle.model, litert.inputs, litert.outputs)
+        return litert
+    path = bundle.path / "model.keras"
+    tensorflow = TensorFlow(path)
+    _check_fit(bundle, path, tensorflow.inputs, tensorflow.outputs)
+    return tensorflow
+
+
+def _check_fit(bundle: Bundle, path: Path, inputs: Sizes, outputs: Sizes) -> None:
+    """Raises `BundleError` where a network is not the one that `bundle.json` describes."""
+    norm = bundle.norm()
+    needed = {"waveform", "length", *(("profile", "count") if norm else ())}
+    given = {"logits", *(("functionals",) if norm else ())}
+    # A network may know profiles that its bundle says nothing of, and none besides.
+    if not needed <= {*inputs} <= {*needed, "profile", "count"}:
+        raise _misfit(path, f"it takes {_named(inputs)}, and not {_named(needed)}")
+    if not given <= {*outputs}:
+        raise _misfit(path, f"it gives {_named(outputs)}, and not {_named(given)}")
+    samples = round(bundle.window * bundle.sampling_rate)
+    if inputs["waveform"] not in {None, samples}:
+        what = f"it takes {inputs['waveform']} samples"
+        raise _misfit(path, f"{what}, window and sampling_rate make {samples}")
+    if outputs["logits"] not in {None, len(bundle.emotions)}:
+        what = f"it tells {outputs['logits']} emotions apart"
+        raise _misfit(path, f"{what}, emotions has {len(bundle.emotions)}")
+    if norm is None:
+        return
+    for size in (inputs["profile"], outputs["functionals"]):
+        if size not in {None, len(norm.mean)}:
+            what = f"its profiles have {size} numbers"
+            raise _misfit(path, f"{what}, the mean of profile has {len(norm.mean)}")
+
+
+def _misfit(path: Path, why: str) -> BundleError:
+    return BundleError(f"{path} does not fit {INFO}: {why}")
+
+
+def _named(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names)) or "nothing"

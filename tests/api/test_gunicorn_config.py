@@ -122,6 +122,18 @@ def test_a_model_that_cannot_run_stops_the_server_instead_of_looping(
     assert "is not a model that LiteRT can run" in output
 
 
+def test_a_model_that_its_bundle_does_not_describe_stops_the_server_too(
+    tmp_path: Path, bundle: Path
+) -> None:
+    info = json.loads((bundle / "bundle.json").read_text())
+    (bundle / "bundle.json").write_text(json.dumps(info | {"window": 2.0}))
+    status, output = run_to_its_end(tmp_path, SER_MODEL=str(bundle), SER_WORKERS="1")
+    assert status == 3
+    assert output.count("Booting worker") == 1
+    why = "it takes 48000 samples, window and sampling_rate make 32000"
+    assert f"{bundle / info['serve']} does not fit bundle.json: {why}" in output
+
+
 def _counters(server: Server) -> list[Path]:
     folder = Path("/dev/shm") if Path("/dev/shm").is_dir() else Path(tempfile.gettempdir())
     return list(folder.glob(f"ser-metrics-{server.process.pid}-*"))

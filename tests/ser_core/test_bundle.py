@@ -139,6 +139,8 @@ def test_damage_is_told_in_one_line_that_names_the_file(
         ({"temperature": -1}, "temperature -1.0 is not above 0"),
         ({"threshold": 40}, "threshold 40.0 is not between 0 and 1"),
         ({"emotions": ["sad", "sad"]}, "emotions ['sad', 'sad'] are not two or more"),
+        ({"emotions": "angry"}, "emotions 'angry' is not a list of texts"),
+        ({"emotions": ["angry", 1]}, "emotions ['angry', 1] is not a list of texts"),
         ({"artefacts": ["model.tflite"]}, "is damaged: "),
         ({"bias": [0.1]}, "bias has 1 numbers for 2 emotions"),
         ({"bias": [0.1, float("inf")]}, "is damaged: "),

@@ -1,14 +1,19 @@
 """LiteRT and TensorFlow behind one interface, and the pool that lends them."""
 
+import json
+import shutil
 import threading
 from pathlib import Path
+from typing import Any
 
+import keras
 import numpy as np
 import pytest
 
 from ser_core import Recognizer
-from ser_core.bundle import Bundle, BundleError
-from ser_core.runtime import LiteRT, Pool, TensorFlow
+from ser_core.bundle import Bundle, BundleError, write_info
+from ser_core.lab.export import export_litert
+from ser_core.runtime import RUNTIMES, LiteRT, Pool, TensorFlow
 from tests.acting import act
 from tests.ser_core.conftest import Trained
 
@@ -79,3 +84,81 @@ def test_a_runtime_comes_back_when_its_use_fails(bundle: Bundle) -> None:
         _ = 1 / 0
     with pool.borrow() as second:
         assert second is first
+
+
+@pytest.fixture(scope="module")
+def described() -> dict[str, Any]:
+    """What the default bundle says of itself, which knows profiles."""
+    info: dict[str, Any] = json.loads((Bundle.load().path / "bundle.json").read_text("utf-8"))
+    return info
+
+
+def shorter(profile: dict[str, list[float]]) -> dict[str, list[float]]:
+    return {key: values[:-1] for key, values in profile.items()}
+
+
+MISFITS = [
+    ({"window": 2.0}, "it takes 48000 samples, window and sampling_rate make 32000"),
+    ({"sampling_rate": 8000}, "it takes 48000 samples, window and sampling_rate make 24000"),
+    ({"emotions": ["angry", "sad"]}, "it tells 7 emotions apart, emotions has 2"),
+    ({"profile": shorter}, "its profiles have 577 numbers, the mean of profile has 576"),
+]
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize(("changes", "why"), MISFITS)
+def test_a_network_that_its_bundle_does_not_describe_is_refused_at_once(
+    tmp_path: Path, described: dict[str, Any], changes: dict[str, Any], why: str, runtime: str
+) -> None:
+    folder = Path(shutil.copytree(Bundle.load().path, tmp_path / "mine"))
+    changed = {key: new(described[key]) if callable(new) else new for key, new in changes.items()}
+    rewritten(folder, **changed)
+    with pytest.raises(BundleError) as error:
+        Recognizer.load(folder, runtime=runtime)
+    file = "model.keras" if runtime == "tensorflow" else described["serve"]
+    assert str(error.value) == f"{folder / file} does not fit bundle.json: {why}"
+
+
+def rewritten(folder: Path, **keys: Any) -> Path:
+    """A bundle with other keys and true checksums."""
+    info = json.loads((folder / "bundle.json").read_text("utf-8"))
+    write_info(folder, {key: value for key, value in (info | keys).items() if key != "format"})
+    return folder
+
+
+def test_a_profile_is_not_believed_of_a_network_that_takes_none(
+    trained: Trained, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(trained.bundle, tmp_path / "mine"))
+    rewritten(folder, profile={"mean": [0.0], "spread": [1.0]})
+    why = "it takes length, waveform, and not count, length, profile, waveform$"
+    with pytest.raises(BundleError, match=f"does not fit bundle.json: {why}"):
+        Recognizer.load(folder)
+
+
+def test_a_foreign_network_is_refused_whatever_its_checksum(
+    trained: Trained, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(trained.bundle, tmp_path / "mine"))
+    features = keras.Input((8,), name="features")
+    export_litert(keras.Model([features], {"scores": features * 2.0}), folder / "model.tflite")
+    rewritten(folder, serve="model.tflite")
+    with pytest.raises(BundleError) as error:
+        Recognizer.load(folder)
+    why = "it takes features, and not length, waveform"
+    assert str(error.value) == f"{folder / 'model.tflite'} does not fit bundle.json: {why}"
+
+
+def test_a_bundle_that_says_nothing_of_its_network_s_profiles_serves_without(
+    tmp_path: Path, described: dict[str, Any]
+) -> None:
+    folder = Path(shutil.copytree(Bundle.load().path, tmp_path / "mine"))
+    kept = {key: value for key, value in described.items() if key not in {"profile", "places"}}
+    (folder / "bundle.json").write_text(json.dumps(kept), "utf-8")
+    recognizer = Recognizer.load(folder)
+    assert recognizer.norm is None
+    signal = act("b4", "angry")
+    assert (
+        recognizer.predict(signal, 16_000).emotion
+        == Recognizer.load().predict(signal, 16_000).emotion
+    )
