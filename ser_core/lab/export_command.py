@@ -38,6 +38,9 @@ TARGETS = {
 }
 """Target -> ending of its file, and what it is for."""
 
+FITTED = 100
+"""How many recordings int8 is fitted to."""
+
 TOLERANCE = 1e-3
 """How far a probability may be from Keras's where nothing is rounded to 8 bits."""
 
@@ -74,7 +77,9 @@ def main(options: argparse.Namespace) -> int:
     out = options.out or Path(f"{bundle.name}.{TARGETS[target][0]}")
     if not out.parent.is_dir():
         raise ExportError(f"there is no folder {out.parent} to write {out.name} in")
-    recordings = Recordings.choose(bundle, options.data, options.split, options.clips)
+    recordings = Recordings.choose(
+        bundle, options.data, options.split, options.clips, fit=target == "int8"
+    )
     model = load_keras(source)
     partial = out.with_name(f"partial.{out.name}")
     try:
@@ -101,16 +106,24 @@ def main(options: argparse.Namespace) -> int:
 
 @dataclass(frozen=True)
 class Recordings:
-    """What is compared on, and what int8 is fitted to; they have no recording in common."""
+    """What is compared on, and what int8 is fitted to.
+
+    They have no recording in common, unless there is only one.
+    """
 
     judged: list[Utterance]
     fitted: list[Utterance]
+    """None where nothing is to be fitted."""
     heard_before: int
     """How many of the judged are of speakers that the bundle was trained on."""
 
     @classmethod
-    def choose(cls, bundle: Bundle, data: Path, split: str | None, count: int) -> "Recordings":
-        """Evenly from all that the manifest has, `count` to judge and 100 to fit to.
+    def choose(
+        cls, bundle: Bundle, data: Path, split: str | None, count: int, *, fit: bool
+    ) -> "Recordings":
+        """Evenly from all that the manifest has, `count` to judge and, to `fit` to, 100 others.
+
+        Where others are few, so many are not judged that a third of all is there to fit to.
 
         Raises:
             CorpusError: there is nothing with a label that the bundle knows.
@@ -127,12 +140,17 @@ class Recordings:
                 f"{data} has no utterances{part} with a label that {bundle.name} knows: "
                 f"{', '.join(bundle.emotions)}"
             )
-        chosen = {u.path for u in judged}
-        rest = [u for u in known if u.path not in chosen]
-        others = [u for u in rest if u.split in ("valid", "train")] or rest or judged
+        fitted: list[Utterance] = []
+        if fit:
+            judged, fitted = _apart(judged, known)
         trained = set(bundle.info.get("speakers", []))
         before = sum(speaker_key(u) in trained for u in judged)
-        return cls(judged, _evenly(others, 100), before)
+        return cls(judged, fitted, before)
+
+    @property
+    def in_common(self) -> int:
+        """How many of those that int8 is fitted to are judged too."""
+        return len({u.path for u in self.judged} & {u.path for u in self.fitted})
 
     def windows(self, sampling_rate: int, samples: int) -> Windows:
         """The first window of each recording that int8 is fitted to."""
@@ -148,6 +166,23 @@ class Recordings:
         if not waveforms:
             raise ExportError("int8 is fitted to recordings, and none of these can be read")
         return np.array(waveforms, np.float32), np.array(lengths, np.int32)[:, None]
+
+
+def _apart(
+    judged: list[Utterance], known: list[Utterance]
+) -> tuple[list[Utterance], list[Utterance]]:
+    """Those to judge, and others to fit to: some of them, where too few are left."""
+    enough = min(FITTED, max(1, len(known) // 3))
+    rest = _without(known, judged)
+    learnt = [u for u in rest if u.split in ("valid", "train")]
+    others = learnt if len(learnt) >= enough else rest
+    aside = _evenly(judged, max(0, enough - len(others)))
+    return _without(judged, aside) or judged, _evenly([*others, *aside], FITTED)
+
+
+def _without(utterances: Sequence[Utterance], others: Sequence[Utterance]) -> list[Utterance]:
+    paths = {u.path for u in others}
+    return [u for u in utterances if u.path not in paths]
 
 
 def _evenly(utterances: Sequence[Utterance], count: int) -> list[Utterance]:
@@ -172,7 +207,8 @@ def _write(
     windows = recordings.windows(bundle.sampling_rate, model.inputs[0].shape[1])
     export_int8(parts, path, windows)
     runtime = Int8Runtime(path, parts)
-    return _int8_notes(parts, runtime), runtime
+    fitted = {"recordings": len(windows[0]), "judged_too": recordings.in_common}
+    return _int8_notes(parts, runtime) | {"fitted_to": fitted}, runtime
 
 
 def _int8_notes(parts: Parts, runtime: Int8Runtime) -> dict[str, Any]:
@@ -241,6 +277,12 @@ def _report(
     if target == "int8":
         cost = 100 * (comparison.keras_uar - comparison.uar)
         print(f"  int8 costs       {cost:.1f} points of UAR" + " (by chance)" * (cost < 0))
+    if recordings.in_common:
+        logger.warning(
+            "Warning: int8 was fitted to %d of these recordings, as there are no others; its UAR "
+            "is flattered.",
+            recordings.in_common,
+        )
     if recordings.heard_before:
         logger.warning(
             "Warning: the model was trained on speakers of %d of these recordings; the UARs "

@@ -79,6 +79,7 @@ def test_int8_tells_its_cost_and_what_the_device_must_do(
     assert told["left_out"] == ["speaker profile"]
     assert "LogMel" in {step["layer"] for step in told["front_end"]}
     assert len(told["mel_edges"]) == 66
+    assert told["fitted_to"] == {"recordings": 30, "judged_too": 0}
     # The example's front end and its answers are those that the UAR was measured with.
     parts = cut(load_keras(trained.bundle / "model.keras"))
     runtime = Int8Runtime(Path("tiny.int8.tflite"), parts)
@@ -130,6 +131,57 @@ def test_a_calibrated_bundle_s_home_goes_with_the_file_that_knows_profiles(
     assert heard == pytest.approx(dict(mine), abs=0.05)
     assert heard != pytest.approx(dict(shipped), abs=0.05)
     assert "home" not in described("mine.int8.json")
+
+
+def unsplit(trained: Trained, count: int) -> Path:
+    """A manifest of some of the recordings, without a split."""
+    folder = trained.manifest.parent
+    rows = [
+        row | {"path": str(folder / row["path"]), "split": ""}
+        for row in read_rows(trained.manifest)[:count]
+    ]
+    return write_manifest(Path("unsplit.csv"), rows)
+
+
+@pytest.mark.parametrize(
+    ("count", "clips", "judged", "fitted"),
+    [
+        (30, 200, 20, 10),  # nothing is left over: a third is set aside
+        (30, 28, 20, 10),  # too little is left over
+        (30, 20, 20, 10),
+        (30, 5, 5, 25),
+        (2, 200, 1, 1),
+    ],
+)
+def test_int8_is_not_judged_on_what_it_is_fitted_to(
+    trained: Trained, count: int, clips: int, judged: int, fitted: int
+) -> None:
+    bundle, data = Bundle.load(trained.bundle), unsplit(trained, count)
+    found = export_command.Recordings.choose(bundle, data, None, clips, fit=True)
+    assert (len(found.judged), len(found.fitted), found.in_common) == (judged, fitted, 0)
+    assert not {u.path for u in found.judged} & {u.path for u in found.fitted}
+    everything = export_command.Recordings.choose(bundle, data, None, clips, fit=False)
+    assert len(everything.judged) == min(count, clips)
+    assert everything.fitted == []
+
+
+def test_a_split_s_recordings_are_judged_and_those_to_learn_from_are_fitted_to(
+    trained: Trained,
+) -> None:
+    bundle = Bundle.load(trained.bundle)
+    found = export_command.Recordings.choose(bundle, trained.manifest, None, 200, fit=True)
+    assert {u.split for u in found.judged} == {"test"}
+    assert {u.split for u in found.fitted} == {"train", "valid"}
+    assert (len(found.judged), len(found.fitted)) == (6, 42)
+
+
+def test_int8_of_one_recording_says_that_it_judges_what_it_was_fitted_to(
+    trained: Trained, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = unsplit(trained, 1)
+    assert export(trained, "--to", "int8", "--data", str(data)) == 0
+    assert described("tiny.int8.tflite.json")["fitted_to"] == {"recordings": 1, "judged_too": 1}
+    assert "int8 was fitted to 1 of these recordings, as there are no others" in caplog.text
 
 
 @pytest.mark.parametrize(
