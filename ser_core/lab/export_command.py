@@ -238,7 +238,11 @@ def _describe(
     """What a device must know to use the file, and what was seen of it."""
 
     def shapes(tensors: dict[str, Any]) -> dict[str, list[int]]:
-        return {name: [1, *(n for n in x.shape[1:] if n != 1)] for name, x in tensors.items()}
+        # Only in Keras has a single number a dimension of its own.
+        kept = {name: x.shape[1:] for name, x in tensors.items()}
+        if target != "h5":
+            kept = {name: tuple(n for n in shape if n != 1) for name, shape in kept.items()}
+        return {name: [1, *shape] for name, shape in kept.items()}
 
     home = bundle.home()
     # By the names of the inputs; what knows no profiles has none of them.

@@ -11,7 +11,7 @@ from ser_core.lab.operations import FUNCTIONS
 
 
 def export_h5(model: keras.Model, path: Path) -> None:
-    """Write `model` so that `keras.models.load_model` reads it once `ser_core.lab` has its layers.
+    """Write `model` so that `ser_core.lab.export.load_keras` reads it, which knows its layers.
 
     Raises:
         ExportError: there is an operation between its layers that has no layer here.

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,8 @@ from ser_core.lab.exported import Int8Runtime
 from tests.acting import act, read_rows, write_manifest
 from tests.ser_core.conftest import Trained
 from tests.sounds import encode, voice
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(autouse=True)
@@ -54,7 +58,8 @@ def test_a_float_file_answers_as_keras_on_recordings(
     assert told["compared_with_keras"]["largest_difference"] < 1e-4
     assert told["sha256"] == sha256(Path(f"tiny.{target}"))
     assert told["emotions"][0] == "angry"
-    assert told["inputs"] == {"waveform": [1, 48_000], "length": [1]}
+    single = [1, 1] if target == "h5" else [1]
+    assert told["inputs"] == {"waveform": [1, 48_000], "length": single}
     assert told["outputs"] == {"logits": [1, 7]}
     assert not [*Path().glob("partial*")]
     if target == "h5":
@@ -64,6 +69,21 @@ def test_a_float_file_answers_as_keras_on_recordings(
         )
         for found, wanted in zip(weights, expected, strict=True):
             np.testing.assert_array_equal(found, wanted)
+
+
+def test_an_h5_opens_elsewhere_by_the_lines_of_the_documentation(trained: Trained) -> None:
+    assert export(trained, "--to", "h5", "--out", "default.h5") == 0
+    _, section = (ROOT / "docs/edge.md").read_text("utf-8").split("```python\n", 1)
+    lines = section.partition("```")[0] + (
+        "import json, numpy\n"
+        "shapes = json.loads(Path('default.h5.json').read_text())['inputs']\n"
+        "inputs = [numpy.ones(shape, 'float32') for shape in shapes.values()]\n"
+        "print(model(inputs)['logits'].shape)\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", lines], capture_output=True, text=True, timeout=120, check=True
+    )
+    assert ended.stdout == "(1, 7)\n"
 
 
 def test_int8_tells_its_cost_and_what_the_device_must_do(
