@@ -3,7 +3,8 @@
 import argparse
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,15 +76,17 @@ def main(options: argparse.Namespace) -> int:
         raise ExportError(f"{bundle.path} has no model.keras to export: only its LiteRT files")
     target: str = options.to
     out = options.out or Path(f"{bundle.name}.{TARGETS[target][0]}")
-    if not out.parent.is_dir():
-        raise ExportError(f"there is no folder {out.parent} to write {out.name} in")
+    sidecar = out.with_name(f"{out.name}.json")
+    with _written(out):
+        _check_place(out, sidecar, target)
     recordings = Recordings.choose(
         bundle, options.data, options.split, options.clips, fit=target == "int8"
     )
     model = load_keras(source)
     partial = out.with_name(f"partial.{out.name}")
     try:
-        notes, runtime = _write(target, model, partial, bundle, recordings)
+        with _written(out):
+            notes, runtime = _write(target, model, partial, bundle, recordings)
         reference = listen(bundle, TensorFlow(source), recordings.judged)
         if not reference.heard:
             raise ExportError(f"none of the recordings of {options.data} can be judged")
@@ -94,14 +97,36 @@ def main(options: argparse.Namespace) -> int:
                 f"{out.name} answers otherwise than Keras: a probability differs by "
                 f"{comparison.difference:.2g}. It is not kept."
             )
-        partial.replace(out)
+        with _written(out):
+            partial.replace(out)
     finally:
         partial.unlink(missing_ok=True)
     described = _describe(bundle, model, target, out, comparison) | notes
-    sidecar = out.with_name(f"{out.name}.json")
-    sidecar.write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
+    with _written(sidecar):
+        sidecar.write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
     _report(out, sidecar, target, comparison, recordings)
     return 0
+
+
+def _check_place(out: Path, sidecar: Path, target: str) -> None:
+    """Raises `ExportError` where the files cannot go, before the work is done."""
+    if not out.parent.is_dir():
+        raise ExportError(f"there is no folder {out.parent} to write {out.name} in")
+    for file in (out, sidecar):
+        if file.is_dir():
+            raise ExportError(f"{file} is a folder: name another file with --out")
+    if target == "h5" and out.suffix != ".h5":
+        # By another ending Keras would write another format.
+        raise ExportError(f"{out} is no name for an h5: Keras writes one where it ends in .h5")
+
+
+@contextmanager
+def _written(path: Path) -> Iterator[None]:
+    """Raises `ExportError` for what the disk has against a file."""
+    try:
+        yield
+    except OSError as e:
+        raise ExportError(f"{path} cannot be written: {e.strerror or e}") from e
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,8 @@
 """`ser export` as it is typed."""
 
+import errno
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -218,6 +220,49 @@ def test_what_cannot_be_is_one_line_and_status_1(
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("ser: ")
     assert message in line
+
+
+@pytest.mark.parametrize(
+    ("target", "out", "message"),
+    [
+        ("onnx", "taken", "taken is a folder: name another file with --out"),
+        ("onnx", "x.onnx", "x.onnx.json is a folder: name another file with --out"),
+        ("h5", "x.keras", "x.keras is no name for an h5: Keras writes one where it ends in .h5"),
+        ("onnx", "x" * 300, f"{'x' * 300} cannot be written: File name too long"),
+    ],
+)
+def test_a_place_that_will_not_do_is_refused_before_the_work(
+    trained: Trained,
+    target: str,
+    out: str,
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("taken").mkdir()
+    Path("x.onnx.json").mkdir()
+    monkeypatch.setattr(export_command, "load_keras", pytest.fail)
+    assert export(trained, "--to", target, "--out", out) == 1
+    assert capsys.readouterr().err == f"ser: {message}\n"
+    assert sorted(path.name for path in Path().iterdir()) == ["taken", "x.onnx.json"]
+
+
+def test_a_disk_that_takes_no_file_is_one_line(
+    trained: Trained, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", full)
+        assert export(trained, "--to", "tflite", "--clips", "2") == 1
+    assert capsys.readouterr().err.endswith(
+        "ser: tiny.tflite cannot be written: No space left on device\n"
+    )
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_text", full)
+        assert export(trained, "--to", "tflite", "--clips", "2", "--out", "there.tflite") == 1
+    assert "ser: there.tflite.json cannot be written: No space" in capsys.readouterr().err
 
 
 def test_an_unknown_target_names_those_there_are(
