@@ -14,6 +14,8 @@ FORMAT = 1
 DEFAULT = "default"
 SHIPPED = (DEFAULT, "open", "ravdess8")
 """The bundles of the repository; the image and the wheel hold the default alone."""
+RATES = (4_000, 192_000)
+"""Hz that a model may hear, from the lowest to the highest."""
 INFO = "bundle.json"
 CARD = "MODEL_CARD.md"
 
@@ -63,23 +65,23 @@ class Bundle:
         try:
             loaded = cls(
                 path=path,
-                name=str(info["name"]),
-                version=str(info["version"]),
-                emotions=_texts(info, "emotions"),
-                sampling_rate=int(info["sampling_rate"]),
-                window=float(info["window"]),
-                hop=float(info["hop"]),
-                temperature=float(info["temperature"]),
-                threshold=float(info["threshold"]),
+                name=_text(info, "name"),
+                version=_text(info, "version"),
+                emotions=_texts("emotions", info["emotions"]),
+                sampling_rate=_rate(info["sampling_rate"]),
+                window=_number("window", info["window"]),
+                hop=_number("hop", info["hop"]),
+                temperature=_number("temperature", info["temperature"]),
+                threshold=_number("threshold", info["threshold"]),
                 info=info,
-                bias=tuple(float(each) for each in info.get("bias", ())),
+                bias=tuple(_number("bias", each) for each in info.get("bias", ())),
                 card=_read_card(path / CARD),
             )
-            artefacts = dict(info["artefacts"])
+            artefacts = _table("artefacts", info["artefacts"])
             loaded._check()
         except KeyError as e:
             raise BundleError(f"{path / INFO} is damaged: it has no {e}") from e
-        except (TypeError, ValueError, AttributeError) as e:
+        except (TypeError, ValueError, AttributeError, OverflowError) as e:
             raise BundleError(f"{path / INFO} is damaged: {e}") from e
         for name, checksum in artefacts.items():
             _verify(path / name, checksum)
@@ -88,15 +90,20 @@ class Bundle:
     def _check(self) -> None:
         if len(set(self.emotions)) < max(2, len(self.emotions)):
             raise ValueError(f"emotions {list(self.emotions)} are not two or more different ones")
-        for name in ("sampling_rate", "window", "hop", "temperature"):
+        for name in ("window", "hop", "temperature"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} {getattr(self, name)} is not above 0")
+        for name in ("window", "hop"):
+            if round(getattr(self, name) * self.sampling_rate) < 1:
+                raise ValueError(f"{name} {getattr(self, name)} is shorter than a sample")
         if self.bias and len(self.bias) != len(self.emotions):
             raise ValueError(f"bias has {len(self.bias)} numbers for {len(self.emotions)} emotions")
-        if not all(math.isfinite(each) for each in self.bias):
-            raise ValueError("bias is not finite")
         if not 0 <= self.threshold <= 1:
             raise ValueError(f"threshold {self.threshold} is not between 0 and 1")
+        # Files are written by these names, beside what is exported or where a batch works.
+        for what, name in (("name", self.name), *(("artefact", n) for n in self.info["artefacts"])):
+            if not _is_file_name(name):
+                raise ValueError(f"{what} {name!r} is no name of a file")
         if self.info["serve"] not in self.info["artefacts"]:
             raise ValueError(f"{self.info['serve']!r} is served, but is none of its artefacts")
         self.home()
@@ -215,12 +222,45 @@ def _read_card(path: Path) -> str:
         raise BundleError(f"{path} cannot be read: {e.strerror}") from e
 
 
-def _texts(info: Mapping[str, Any], key: str) -> tuple[str, ...]:
-    values = info[key]
+def _text(info: Mapping[str, Any], key: str) -> str:
+    value = info[key]
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(f"{key} {value!r} is not a text")
+    return value
+
+
+def _texts(key: str, values: Any) -> tuple[str, ...]:
     # A text is a sequence of texts too: its letters.
     if not isinstance(values, list) or not all(isinstance(each, str) for each in values):
         raise ValueError(f"{key} {values!r} is not a list of texts")
     return tuple(values)
+
+
+def _table(key: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise TypeError(f"{key} {value!r} is not an object")
+    return value
+
+
+def _number(key: str, value: Any) -> float:
+    # True is an integer to Python, and 1e999 infinite.
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not math.isfinite(value):
+        raise ValueError(f"{key} {value!r} is not a finite number")
+    return float(value)
+
+
+def _rate(value: Any) -> int:
+    least, most = RATES
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    if not whole or not least <= value <= most:
+        raise ValueError(f"sampling_rate {value!r} is not a whole number from {least} to {most}")
+    return int(value)
+
+
+def _is_file_name(name: str) -> bool:
+    plain = name.isprintable() and not {"/", "\\"} & {*name}
+    return plain and name not in {"", ".", ".."}
 
 
 def _no_number(constant: str) -> None:

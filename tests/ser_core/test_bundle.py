@@ -101,6 +101,11 @@ def not_a_number(folder: Path) -> None:
     (folder / "bundle.json").write_text(text.replace("0.4", "NaN"), "utf-8")
 
 
+def an_infinite_one(folder: Path) -> None:
+    text = (folder / "bundle.json").read_text("utf-8")
+    (folder / "bundle.json").write_text(text.replace("3.0", "1e999"), "utf-8")
+
+
 def a_list(folder: Path) -> None:
     (folder / "bundle.json").write_text("[1, 2]", "utf-8")
 
@@ -114,6 +119,7 @@ def a_list(folder: Path) -> None:
         (broken_json, "bundle.json", "is damaged: "),
         (not_text, "bundle.json", "is damaged: "),
         (not_a_number, "bundle.json", "is damaged: NaN is no number"),
+        (an_infinite_one, "bundle.json", "is damaged: window inf is not a finite number"),
         (a_list, "bundle.json", "is not a bundle of format 1"),
     ],
 )
@@ -135,7 +141,19 @@ def test_damage_is_told_in_one_line_that_names_the_file(
         ({"serve": None}, "is damaged: it has no 'serve'"),
         ({"serve": "other.tflite"}, "'other.tflite' is served, but is none of its artefacts"),
         ({"hop": 0}, "hop 0.0 is not above 0"),
-        ({"sampling_rate": "fast"}, "is damaged: invalid literal"),
+        ({"sampling_rate": "fast"}, "sampling_rate 'fast' is not a whole number from 4000 to"),
+        ({"sampling_rate": 0}, "sampling_rate 0 is not a whole number"),
+        ({"sampling_rate": 1.5}, "sampling_rate 1.5 is not a whole number"),
+        ({"sampling_rate": True}, "sampling_rate True is not a whole number"),
+        ({"sampling_rate": 10**9}, "sampling_rate 1000000000 is not a whole number"),
+        ({"window": "inf"}, "window 'inf' is not a finite number"),
+        ({"window": 10**400}, "is damaged: int too large"),
+        ({"window": 1e-5}, "window 1e-05 is shorter than a sample"),
+        ({"hop": 1e-5}, "hop 1e-05 is shorter than a sample"),
+        ({"hop": 1e305}, "is damaged: cannot convert float infinity"),
+        ({"hop": True}, "hop True is not a finite number"),
+        ({"temperature": "0.7"}, "temperature '0.7' is not a finite number"),
+        ({"threshold": "0.4"}, "threshold '0.4' is not a finite number"),
         ({"temperature": -1}, "temperature -1.0 is not above 0"),
         ({"threshold": 40}, "threshold 40.0 is not between 0 and 1"),
         ({"emotions": ["sad", "sad"]}, "emotions ['sad', 'sad'] are not two or more"),
@@ -144,7 +162,16 @@ def test_damage_is_told_in_one_line_that_names_the_file(
         ({"artefacts": ["model.tflite"]}, "is damaged: "),
         ({"bias": [0.1]}, "bias has 1 numbers for 2 emotions"),
         ({"bias": [0.1, float("inf")]}, "is damaged: "),
-        ({"bias": ["much", "little"]}, "is damaged: could not convert"),
+        ({"bias": ["much", "little"]}, "bias 'much' is not a finite number"),
+        ({"name": ""}, "name '' is not a text"),
+        ({"name": 5}, "name 5 is not a text"),
+        ({"name": "../x"}, "name '../x' is no name of a file"),
+        ({"name": ".."}, "name '..' is no name of a file"),
+        ({"name": "a\\b"}, "name 'a\\\\b' is no name of a file"),
+        ({"name": "a\0"}, "name 'a\\x00' is no name of a file"),
+        ({"version": 2}, "version 2 is not a text"),
+        ({"artefacts": [["model.tflite", ""]]}, "is not an object"),
+        ({"artefacts": {"model.tflite": "", "../x": ""}}, "artefact '../x' is no name of a file"),
         ({"bias": 0.1}, "is damaged: 'float' object is not iterable"),
     ],
 )
