@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -106,6 +106,8 @@ class Bundle:
                 raise ValueError(f"{what} {name!r} is no name of a file")
         if self.info["serve"] not in self.info["artefacts"]:
             raise ValueError(f"{self.info['serve']!r} is served, but is none of its artefacts")
+        for key in OPTIONAL.keys() & self.info.keys():
+            OPTIONAL[key](key, self.info[key])
         self.home()
 
     def norm(self) -> Norm | None:
@@ -248,6 +250,43 @@ def _number(key: str, value: Any) -> float:
     if not number or not math.isfinite(value):
         raise ValueError(f"{key} {value!r} is not a finite number")
     return float(value)
+
+
+def _tables(key: str, value: Any) -> None:
+    for name, each in _table(key, value).items():
+        _table(f"{name} of {key}", each)
+
+
+def _counts(key: str, value: Any) -> None:
+    for name, each in _table(key, value).items():
+        _number(f"{name!r} of {key}", each)
+
+
+def _judges(key: str, value: Any) -> None:
+    """The names of the speakers of both parts, or nothing."""
+    if parts := _table(key, value):
+        for part in ("valid", "test"):
+            _texts(f"{part} of {key}", parts.get(part))
+
+
+def _line(key: str, value: Any) -> None:
+    if not isinstance(value, str):
+        raise TypeError(f"{key} {value!r} is not a text")
+
+
+OPTIONAL: Mapping[str, Callable[[str, Any], object]] = {
+    "calibration": _table,
+    "command": _line,
+    "corpora": _counts,
+    "init": _table,
+    "judged_by": _judges,
+    "metrics": _tables,
+    "note": _line,
+    "parameters": _number,
+    "preset": _line,
+    "speakers": _texts,
+}
+"""Keys that a bundle may do without -> raises for what is none; profile and home have their own."""
 
 
 def _rate(value: Any) -> int:

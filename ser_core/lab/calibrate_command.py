@@ -261,13 +261,24 @@ def write(
             shutil.copytree(bundle.path, folder, ignore=shutil.ignore_patterns("work"))
         write_info(folder, info)
         if "metrics" in info and "corpora" in info:
-            text = model_card(Bundle.load(folder.resolve()))
+            text = _card(Bundle.load(folder.resolve()), bundle)
             (folder / f"{CARD}.part").write_text(text, encoding="utf-8")
             (folder / f"{CARD}.part").replace(folder / CARD)
         if not in_place:
             folder.rename(out)
     except OSError as e:
         raise BundleError(f"{out} cannot be written: {e.strerror or e}") from e
+    finally:
+        if not in_place:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _card(calibrated: Bundle, bundle: Bundle) -> str:
+    try:
+        return model_card(calibrated)
+    except (KeyError, TypeError, ValueError, AttributeError) as e:
+        what = "no card can be made of its bundle.json"
+        raise BundleError(f"{bundle.path}: {what}: {type(e).__name__}: {e}") from e
 
 
 def _place(bundle: Bundle, options: argparse.Namespace) -> Path:

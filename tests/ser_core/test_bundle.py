@@ -169,6 +169,17 @@ def test_damage_is_told_in_one_line_that_names_the_file(
         ({"name": ".."}, "name '..' is no name of a file"),
         ({"name": "a\\b"}, "name 'a\\\\b' is no name of a file"),
         ({"name": "a\0"}, "name 'a\\x00' is no name of a file"),
+        ({"speakers": 5}, "speakers 5 is not a list of texts"),
+        ({"judged_by": []}, "judged_by [] is not an object"),
+        ({"judged_by": {"valid": 3, "test": []}}, "valid of judged_by 3 is not a list of texts"),
+        ({"judged_by": {"valid": ["a/1"]}}, "test of judged_by None is not a list of texts"),
+        ({"metrics": 1}, "metrics 1 is not an object"),
+        ({"metrics": {"valid": 1}}, "valid of metrics 1 is not an object"),
+        ({"corpora": [1]}, "corpora [1] is not an object"),
+        ({"corpora": {"own": "many"}}, "'own' of corpora 'many' is not a finite number"),
+        ({"init": "default"}, "init 'default' is not an object"),
+        ({"calibration": "yes"}, "calibration 'yes' is not an object"),
+        ({"note": 1}, "note 1 is not a text"),
         ({"version": 2}, "version 2 is not a text"),
         ({"artefacts": [["model.tflite", ""]]}, "is not an object"),
         ({"artefacts": {"model.tflite": "", "../x": ""}}, "artefact '../x' is no name of a file"),
@@ -181,6 +192,17 @@ def test_what_cannot_be_is_refused(folder: Path, changes: dict[str, Any], messag
         Bundle.load(folder)
     assert str(error.value).startswith(f"{folder / 'bundle.json'} is ")
     assert message in str(error.value)
+
+
+def test_a_key_that_is_null_is_not_one_that_is_left_out(folder: Path) -> None:
+    write_info(folder, INFO | {"metrics": None})
+    with pytest.raises(BundleError, match="metrics None is not an object"):
+        Bundle.load(folder)
+
+
+def test_what_says_nothing_is_taken(folder: Path) -> None:
+    change(folder, judged_by={}, metrics={}, corpora={}, speakers=[], note="")
+    assert Bundle.load(folder).info["judged_by"] == {}
 
 
 def test_an_unknown_name_lists_where_it_was_looked_for() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ser_core import Recognizer
-from ser_core.bundle import Bundle, write_info
+from ser_core.bundle import Bundle, BundleError, write_info
 from ser_core.cli import main
 from ser_core.lab import calibrate_command, evaluation
 from ser_core.lab.calibrate import Calibration, CalibrationError
@@ -356,3 +356,12 @@ def test_a_calibration_can_be_told_from_none_and_taken_back(manifest: Path) -> N
         assert (written.temperature, written.threshold) == (1.25, 0.5)
         assert "On 20 clips (x.csv); kept: as it is." in written.card
         assert "| as it is | 0.500 | 0.500 | 0.100 | 1.000 | 0% | - |" in written.card
+
+
+def test_a_bundle_of_which_no_card_can_be_made_is_one_line_and_leaves_nothing(
+    manifest: Path,
+) -> None:
+    odd = replace(Bundle.load(), info={**Bundle.load().info, "metrics": {"valid": {}}})
+    with pytest.raises(BundleError, match=r"no card can be made of its bundle.json: KeyError"):
+        write(odd, Calibration(1.25, (0.0,) * 7, 0.5), Path("mine"), told("as it is"))
+    assert not [path.name for path in Path().iterdir() if "mine" in path.name]
