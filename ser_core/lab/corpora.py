@@ -174,8 +174,11 @@ def read_manifest(manifest: Path, corpus: str | None = None) -> Reading:
         if corpus is not None and row["corpus"] != corpus.lower():
             continue
         path = manifest.parent / row["path"]
-        same = os.path.realpath(path)  # however it is spelt, and whatever links to it
-        reason = _fault(row, path) or ("a file's second row" if same in seen else "")
+        reason = _fault(row, path)
+        # However it is spelt, and whatever links to it; what is at fault may be no path at all.
+        same = "" if reason else os.path.realpath(path)
+        if not reason and same in seen:
+            reason = "a file's second row"
         if reason:
             where = path if row["path"] else Path(f"{manifest}, line {line}")
             reading.skipped.append((where, reason))
@@ -286,6 +289,8 @@ def _fault(row: Mapping[str, str], path: Path) -> str:
         return "no path"
     if not row["label"]:
         return "no label"
+    if "\0" in row["path"]:
+        return "no path, as it has a NUL"
     try:
         return "" if path.is_file() else "no such file"
     except OSError as error:

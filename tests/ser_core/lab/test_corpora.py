@@ -234,7 +234,7 @@ def test_rows_that_cannot_be_used_are_skipped_by_name_and_counted(tmp_path):
     make(tmp_path, "a.wav", "b.wav")
     manifest = write(
         tmp_path / "m.csv",
-        "path,label\na.wav,sad\nb.wav,\ngone.wav,sad\n,sad\na.wav,happy\n\n",
+        "path,label\na.wav,sad\nb.wav,\ngone.wav,sad\n,sad\na.wav,happy\nb\0.wav,sad\n\n",
     )
     reading = read(manifest)
     assert [u.emotion for u in reading.utterances] == ["sad"]
@@ -243,6 +243,7 @@ def test_rows_that_cannot_be_used_are_skipped_by_name_and_counted(tmp_path):
         (tmp_path / "gone.wav", "no such file"),
         (Path(f"{manifest}, line 5"), "no path"),
         (tmp_path / "a.wav", "a file's second row"),
+        (tmp_path / "b\0.wav", "no path, as it has a NUL"),
     ]
 
 
