@@ -17,7 +17,7 @@ OPSET = 17
 
 
 def export_onnx(model: keras.Model, path: Path) -> None:
-    """Write `model` with the inputs and outputs of its LiteRT file: one window, by name.
+    """Write `model` with the inputs and outputs of its LiteRT file, one window, in its own order.
 
     Spectra are computed by matrix products, since an FFT does not convert.
 
@@ -40,6 +40,10 @@ def export_onnx(model: keras.Model, path: Path) -> None:
             f"ONNX has nothing like TensorFlow's {', '.join(sorted(strange))}, which this model "
             "needs. --to tflite or h5 may hold it."
         )
+    # As the model lists them, with the logits first: the converter sorts them by name.
+    outputs = {each.name: each for each in proto.graph.output}
+    del proto.graph.output[:]
+    proto.graph.output.extend(outputs[name] for name in model.output)
     onnx.checker.check_model(proto)
     path.write_bytes(proto.SerializeToString())
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import onnxruntime
 import pytest
 
 from ser_core.bundle import find_bundle
@@ -30,6 +31,9 @@ def test_the_default_model_answers_in_onnxruntime_as_in_keras(tmp_path: Path) ->
     model = load_keras(source)
     export_onnx(model, tmp_path / "default.onnx")
     runtime, expected = OnnxRuntime(tmp_path / "default.onnx"), TensorFlow(source)
+    session = onnxruntime.InferenceSession(tmp_path / "default.onnx")
+    assert [each.name for each in session.get_outputs()] == ["logits", "functionals"]
+    assert [each.name for each in session.get_inputs()] == [each.name for each in model.inputs]
     samples, size = model.inputs[0].shape[1], model.inputs[2].shape[1]
     profile, count = np.zeros((1, size), np.float32), np.zeros(1, np.float32)
     for sound in SOUNDS:
