@@ -24,6 +24,8 @@ KNOWN = {
 }  # fmt: skip
 SPEECH = 35.0
 """dB under the loudest frame within which a frame counts as speech."""
+SILENCE = 1e-4
+"""Half the distance between highest and lowest sample under which nothing is heard (-80 dBFS)."""
 
 
 def front_end(signal: Floats, told: dict[str, Any]) -> tuple[Floats, Floats]:
@@ -67,6 +69,10 @@ def mel_filters(told: dict[str, Any], n_fft: int) -> Floats:
 def hear(model: Path, signal: Floats) -> dict[str, float]:
     """The probability of each emotion."""
     told = json.loads(Path(f"{model}.json").read_text(encoding="utf-8"))
+    signal = signal[: told["samples"]]
+    if not len(signal) or np.ptp(signal) / 2 < SILENCE:
+        # The network has no answer for nothing: it would name an emotion.
+        raise ValueError(f"the first {told['window']:g} s are empty or silent")
     predict = Interpreter(str(model)).get_signature_runner("predict")
     inputs = {}
     for name, values in zip(("features", "mask"), front_end(signal, told), strict=True):
@@ -79,10 +85,21 @@ def hear(model: Path, signal: Floats) -> dict[str, float]:
     return dict(zip(told["emotions"], (shares / shares.sum()).tolist(), strict=True))
 
 
-if __name__ == "__main__":
-    signal, rate = soundfile.read(sys.argv[2], dtype="float32", always_2d=True)
-    told = json.loads(Path(f"{sys.argv[1]}.json").read_text(encoding="utf-8"))
-    if rate != told["sampling_rate"]:
-        sys.exit(f"{sys.argv[2]} has {rate} Hz, and the model hears {told['sampling_rate']} Hz")
-    for emotion, share in hear(Path(sys.argv[1]), signal.mean(axis=1)).items():
+def main(model: Path, recording: Path) -> None:
+    try:
+        with recording.open("rb") as file:
+            signal, rate = soundfile.read(file, dtype="float32", always_2d=True)
+        told = json.loads(Path(f"{model}.json").read_text(encoding="utf-8"))
+        if rate != told["sampling_rate"]:
+            sys.exit(f"{recording} has {rate} Hz, and the model hears {told['sampling_rate']} Hz")
+        heard = hear(model, signal.mean(axis=1))
+    except (OSError, RuntimeError) as e:
+        sys.exit(str(e))
+    except ValueError as e:
+        sys.exit(f"{recording}: {e}")
+    for emotion, share in heard.items():
         print(f"{emotion:10} {share:.2f} {'#' * round(40 * share)}")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -131,6 +132,33 @@ def test_the_example_for_a_raspberry_pi_hears_what_the_recognizer_hears(
     heard = edge_pi.hear(Path("tiny.tflite"), path)
     expected = tiny.predict(path).probabilities
     assert heard == pytest.approx(dict(expected), abs=0.02)
+
+
+@pytest.mark.parametrize(("target", "example"), [("tflite", edge_pi), ("int8", edge_int8)])
+def test_an_example_names_no_emotion_where_there_is_nothing_to_hear(
+    trained: Trained, target: str, example: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert export(trained, "--to", target, "--out", f"tiny.{target}", "--clips", "2") == 0
+    capsys.readouterr()
+    silence = np.zeros(16_000, np.float32)
+    Path("empty.wav").write_bytes(encode(silence[:0]))
+    Path("silent.wav").write_bytes(encode(silence))
+    Path("offset.wav").write_bytes(encode(silence + 0.25))
+    Path("text.wav").write_bytes(b"no sound at all")
+    nothing = "the first 3 s are empty or silent"
+    for name, message in {
+        "empty.wav": f"^empty.wav: {nothing}$",
+        "silent.wav": f"^silent.wav: {nothing}$",
+        "offset.wav": f"^offset.wav: {nothing}$",
+        "text.wav": "^Error opening .*text.wav.*: Format not recognised.$",
+        "gone.wav": "No such file or directory: 'gone.wav'$",
+    }.items():
+        with pytest.raises(SystemExit, match=message):
+            example.main(Path(f"tiny.{target}"), Path(name))
+    assert capsys.readouterr().out == ""
+    Path("speech.wav").write_bytes(encode(act("b4", "angry")))
+    example.main(Path(f"tiny.{target}"), Path("speech.wav"))
+    assert len(capsys.readouterr().out.splitlines()) == 7
 
 
 def test_a_calibrated_bundle_s_home_goes_with_the_file_that_knows_profiles(
