@@ -3,8 +3,8 @@
 It has two kinds of heads whose log-probabilities are averaged, each the same but for their seeds.
 Wide ones see everything that is known of the utterance; narrow ones only its functionals, and learn
 not to rely on how a corpus was recorded: they are better on corpora never heard. The better the
-speaker is known, the more these count, and the less how often an emotion was heard in training
-(`benchmarks/experiments.md`).
+speaker is known, the more these count, and the less how often an emotion was heard in training,
+of which some is taken off all answers (`benchmarks/experiments.md`).
 """
 
 from collections import defaultdict
@@ -38,16 +38,16 @@ FURTHEST = 6.0
 """Standard deviations at which a functional is cut off."""
 HEADS = 3
 """How many heads of a kind are averaged, as what one is by chance moves an answer."""
-NARROW_SHARE = 0.25
-"""Weight of the narrow heads for a voice of which nothing is known. One half gains a point on
-corpora never heard, and costs two on known ones and up to nine on bad lines, where functionals are
-soon wrong."""
+NARROW_SHARE = 0.35
+"""Weight of the narrow heads for a voice of which nothing is known. One half gains no more on
+corpora never heard, and costs up to four points on bad lines, where functionals are soon wrong."""
 NARROW_SHARE_KNOWN = 0.55
 """Their weight for a voice that is known for sure: three points more on corpora never heard, and
 nothing less on known ones."""
-PRIOR_KNOWN = 0.6
+PRIOR, PRIOR_KNOWN = 0.3, 0.6
 """How much of the logarithm of how often an emotion was heard in training is taken off the answer
-for such a voice (Menon et al. 2021, arXiv:2007.07314). Of others it is a good guess."""
+for a voice of which nothing is known, and for such a one (Menon et al. 2021, arXiv:2007.07314).
+More is worth another point on known corpora, and makes surprise of what is none elsewhere."""
 SHARPNESS_KNOWN = 1.4
 """What the answer for such a voice is multiplied by, as kinds of heads that differ are less sure
 together than one: so confidence, which is fitted without references, is right with them too."""
@@ -107,21 +107,26 @@ class ByAcquaintance(layers.Layer):  # type: ignore[misc]
     references `(batch, 1)` -> those between.
 
     What is known grows with the count as `RelativeToProfile` trusts the profile. From a known
-    voice's logits `prior` `(classes,)` is taken off, and they are multiplied by `sharpness`.
+    voice's logits `prior` `(classes,)` is taken off, and they are multiplied by `sharpness`; from
+    an unknown one's a `share` of it.
     """
 
-    def __init__(self, prior: Sequence[float], sharpness: float, **kwargs: Any) -> None:
+    def __init__(
+        self, prior: Sequence[float], sharpness: float, share: float = 0.0, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
-        self.prior, self.sharpness = list(prior), sharpness
+        self.prior, self.sharpness, self.share = list(prior), sharpness, share
         self._prior = np.asarray(prior, np.float32)
 
     def call(self, inputs: Any) -> Any:
         unknown, known, count = inputs
+        unknown = unknown - self.share * self._prior
         known = self.sharpness * (known - self._prior)
         return unknown + trust(count) * (known - unknown)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "prior": self.prior, "sharpness": self.sharpness}
+        own = {"prior": self.prior, "sharpness": self.sharpness, "share": self.share}
+        return {**super().get_config(), **own}
 
 
 def trust(count: Any) -> Any:
@@ -156,7 +161,8 @@ def relative_network(
     """Functionals, profile and count -> logits: the weighted log-probabilities of all heads.
 
     The `narrow` ones see as many of the functionals, from the first on, as they have inputs.
-    `prior` is what is taken off where the speaker is known, as `ByAcquaintance` takes it.
+    `prior` is what is taken off where the speaker is known, as `ByAcquaintance` takes it, and
+    `PRIOR` of `PRIOR_KNOWN` parts of it elsewhere.
     """
     size = len(relation.mean)
     functionals = keras.Input((size,), name="functionals")
@@ -172,7 +178,7 @@ def relative_network(
         WeightedAverage([(1 - share) / len(wide)] * len(wide) + [share / len(narrow)] * len(narrow))
         for share in (NARROW_SHARE, NARROW_SHARE_KNOWN)
     )
-    acquaintance = ByAcquaintance(prior, SHARPNESS_KNOWN)
+    acquaintance = ByAcquaintance(prior, SHARPNESS_KNOWN, PRIOR / PRIOR_KNOWN)
     logits = acquaintance([unknown(log_probabilities), known(log_probabilities), count])
     return keras.Model([functionals, profile, count], logits, name="relative")
 

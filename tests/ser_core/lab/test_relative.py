@@ -11,6 +11,8 @@ from ser_core.lab.relative import (
     HEADS,
     NARROW_SHARE,
     NARROW_SHARE_KNOWN,
+    PRIOR,
+    PRIOR_KNOWN,
     SHARPNESS_KNOWN,
     SHRINKAGE,
     Described,
@@ -173,6 +175,7 @@ def test_the_answer_weighs_heads_by_how_well_the_speaker_is_known() -> None:
     ]
     wider, narrower = (logs[0] + logs[1]) / 2, (logs[2] + logs[3]) / 2
     unknown = (1 - NARROW_SHARE) * wider + NARROW_SHARE * narrower
+    unknown -= PRIOR / PRIOR_KNOWN * np.array(prior)
     known = (1 - NARROW_SHARE_KNOWN) * wider + NARROW_SHARE_KNOWN * narrower - np.array(prior)
     known *= SHARPNESS_KNOWN
     for count, expected in ((0, unknown), (2, (unknown + known) / 2), (1e6, known)):
