@@ -22,6 +22,8 @@ on_lost: Callable[[], None] = lambda: None  # noqa: E731
 """Told of each line that could not be written."""
 
 _has_room = True
+_cut = False
+"""Whether the line before was written in part, as on a disk that fills up."""
 
 
 def init_app(app: Flask) -> None:
@@ -55,12 +57,18 @@ def write(**members: str | float | None) -> None:
 
 def _put(line: bytes) -> bool:
     """Whether it was taken: not by a full disk, a closed pipe, or one that nobody empties."""
-    global _has_room  # noqa: PLW0603 (one standard output, one state of it)
+    global _has_room, _cut  # noqa: PLW0603 (one standard output, one state of it)
     output = select.poll()
     output.register(STDOUT, select.POLLOUT)
     _has_room = bool(output.poll(1000 * PATIENCE if _has_room else 0))
+    if not _has_room:
+        return False
+    if _cut:
+        line = b"\n" + line
     try:
         # In one write, so that the lines of two threads never mix.
-        return _has_room and os.write(STDOUT, line) == len(line)
+        written = os.write(STDOUT, line)
     except OSError:
         return False
+    _cut = written < len(line)
+    return not _cut

@@ -104,26 +104,23 @@ class Worker(Door):
             self._drop(incoming)
 
     def _take(self, incoming: Incoming, data: bytes) -> None:
-        try:
-            self._take_in(incoming, data)
-        except Exception:
-            # Else one connection would end the process, and with it what all others wait for.
-            self.log.exception("a connection is closed, as what came in on it was not understood")
-            if incoming.conn in self._incoming:
-                self._drop(incoming)
-
-    def _take_in(self, incoming: Incoming, data: bytes) -> None:
         arrival = incoming.arrival
         incoming.last = time.monotonic()
         if not arrival.received:
             incoming.started = incoming.last
-        if incoming.refused:
+        if not incoming.refused:
+            self._held += len(data)
+        try:
             arrival.feed(data)
+        except Exception:
+            # Else one connection would end the process, and with it what all others wait for.
+            self.log.exception("a connection is closed, as what came in on it was not understood")
+            self._drop(incoming)
+            return
+        if incoming.refused:
             if arrival.complete:
                 self._start_over(incoming)
             return
-        self._held += len(data)
-        arrival.feed(data)
         if arrival.complete:
             self._hand_over(incoming, "too-large" if arrival.too_large else None)
             return

@@ -102,7 +102,7 @@ class Bundle:
             raise ValueError(f"threshold {self.threshold} is not between 0 and 1")
         # Files are written by these names, beside what is exported or where a batch works.
         for what, name in (("name", self.name), *(("artefact", n) for n in self.info["artefacts"])):
-            if not _is_file_name(name):
+            if not is_file_name(name):
                 raise ValueError(f"{what} {name!r} is no name of a file")
         if self.info["serve"] not in self.info["artefacts"]:
             raise ValueError(f"{self.info['serve']!r} is served, but is none of its artefacts")
@@ -297,7 +297,8 @@ def _rate(value: Any) -> int:
     return int(value)
 
 
-def _is_file_name(name: str) -> bool:
+def is_file_name(name: str) -> bool:
+    """Whether a bundle may have this name."""
     plain = name.isprintable() and not {"/", "\\"} & {*name}
     return plain and name not in {"", ".", ".."}
 

@@ -59,8 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _write_nowhere()
         return 1
     except OSError as e:
-        if e.filename is not None:
-            raise  # of a file, and not of the output
+        # What `predict` cannot read it says itself; elsewhere it may be any file.
+        if e.filename is not None or options.run is not predict:
+            raise
         _write_nowhere()
         print(f"ser: the output cannot be written: {_reason(e)}", file=sys.stderr)
         return 1

@@ -114,13 +114,17 @@ class Stream:
 
     def find(self, pattern: re.Pattern[bytes], start: int) -> int | None:
         """Where a pattern of a few bytes is found first, from a place on."""
-        while block := self.peek(start, SEARCHED):
-            if found := pattern.search(block):
-                return start + found.start()
-            if len(block) < SEARCHED:
+        here, kept = self.tell(), b""
+        self.seek(start)
+        while block := self.read(SEARCHED):
+            if found := pattern.search(kept + block):
+                start += found.start() - len(kept)
                 break
-            start += SEARCHED - OVERLAP
-        return None
+            start += len(block)
+            kept = (kept + block)[-OVERLAP:]
+        self.seek(here)
+        self.reraise()
+        return start if block else None
 
     def reraise(self) -> None:
         if self.error is not None:
@@ -250,7 +254,12 @@ class SoundFileDecoder:
             raise NotAudio(f"The audio holds more than {links.MOST} recordings one after another.")
         self._before += self._read
         self._file.close()
-        self._begin()
+        try:
+            self._begin()
+        except NotAudio:
+            if self._rest is None and self._stream.exhausted:
+                return False  # cut off where it begins: what came counts
+            raise
         if (self._file.samplerate, self._file.channels) != (self.sampling_rate, self.channels):
             raise NotAudio(
                 "The audio holds several recordings one after another, and their sampling rates or "
@@ -269,7 +278,7 @@ class SoundFileDecoder:
             block = self._file.read(frames, dtype=self._type, always_2d=True)
         except soundfile.SoundFileError as error:
             self._stream.reraise()
-            if self._read and self._stream.exhausted:
+            if self._before + self._read and self._stream.exhausted:
                 return np.empty((0, self.channels), np.float32)  # cut off: what came counts
             seconds = (self._before + self._read) / self.sampling_rate
             raise NotAudio(

@@ -68,7 +68,8 @@ def next_mpeg(stream: "Stream") -> int | None:
     for sync in islice(_SYNC.finditer(near), _SYNCS):
         at, count = sync.start(), 0
         while count < _FRAMES and (length := _frame(near[at : at + 4])):
-            if re.search(rb"Xing|Info|VBRI", near[at + 4 : at + 44]):
+            whole = at + length <= len(near)
+            if whole and re.search(rb"Xing|Info|VBRI", near[at + 4 : at + 44]):
                 return start + at
             at, count = at + length, count + 1
         if count == _FRAMES:

@@ -7,6 +7,7 @@ import io
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import TextIO
 
@@ -97,9 +98,15 @@ def _only_name(location: str) -> str:
     path = Path(location).absolute()
     plain = os.path.normpath(path)
     # What is above a link to a folder is not what the path names before it.
-    if ".." in path.parts and os.path.realpath(path.parent) != os.path.realpath(Path(plain).parent):
-        return str(Path(os.path.realpath(path.parent), path.name))
+    if ".." in path.parts and (real := _real(path.parent)) != _real(Path(plain).parent):
+        return str(Path(real, path.name))
     return plain
+
+
+@lru_cache(maxsize=1024)
+def _real(folder: Path) -> str:
+    """The recordings of a list lie in few folders."""
+    return os.path.realpath(folder)
 
 
 def _local(place: str, listing: Listing) -> int:
@@ -129,16 +136,18 @@ def _local(place: str, listing: Listing) -> int:
 def _below(pattern: str, listing: Listing) -> Iterator[str]:
     """Files that a pattern with `**` matches: Python's own glob would follow links, in circles."""
     parts = pattern.split("/")
-    fixed = next(number for number, part in enumerate(parts) if glob.has_magic(part))
-    top, parts = "/".join(parts[:fixed]), [part for part in parts[fixed:] if part]
+    fixed = parts.index("**")
+    before, parts = "/".join(parts[:fixed]), [part for part in parts[fixed:] if part]
     hidden = any(part.startswith(".") for part in parts)
-    for where, folders, files in _folders(top + "/" if fixed else ".", listing):
-        if not hidden:
-            folders[:] = [name for name in folders if not name.startswith(".")]
-        above = PurePosixPath(where).relative_to(top or ("/" if fixed else ".")).parts
-        for name in files:
-            if _matches((*above, name), parts):
-                yield str(Path(where, name))
+    # What comes before it is matched as without it, links and all.
+    for top in glob.glob(f"{before}/") if fixed else ["."]:  # noqa: PTH207 (as above)
+        for where, folders, files in _folders(top, listing):
+            if not hidden:
+                folders[:] = [name for name in folders if not name.startswith(".")]
+            above = PurePosixPath(where).relative_to(top).parts
+            for name in files:
+                if _matches((*above, name), parts):
+                    yield str(Path(where, name))
 
 
 def _matches(names: Sequence[str], parts: Sequence[str]) -> bool:

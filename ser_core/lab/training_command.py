@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ser_core.bundle import INFO, Bundle
+from ser_core.bundle import INFO, Bundle, is_file_name
 from ser_core.emotions import normalise_label
 from ser_core.lab.arguments import DATA_HELP, fraction, names, positive, seed
 from ser_core.lab.augmentations import AUGMENTATIONS, AugmentationError, parse_list
@@ -124,11 +124,15 @@ def main(options: argparse.Namespace) -> int:
             f"{out} holds a bundle already: name another folder with --out, or replace it with "
             f"--overwrite"
         )
+    name = options.name or out.resolve().name
+    # A bundle that could not be loaded is not to be told of after all the training.
+    if not is_file_name(name) or not options.version.strip():
+        raise UsageError("--name must be a name as of a file, and --version must not be empty")
     order = Order(
         data=options.data,
         preset=chosen,
         out=out,
-        name=options.name or out.resolve().name,
+        name=name,
         version=options.version,
         note=options.note,
         seed=options.seed,

@@ -1,11 +1,12 @@
 import json
+import os
 from datetime import datetime
 from io import BytesIO
 
 import pytest
 from flask.testing import FlaskClient
 
-from api import Settings, create_app
+from api import Settings, create_app, logs
 from api.models import Models
 from tests.api.fakes import recognizer
 from tests.sounds import encode, voice
@@ -38,3 +39,20 @@ def test_the_log_can_be_turned_off(capfd: pytest.CaptureFixture[str]) -> None:
     app = create_app(Settings(access_log=False), Models([recognizer()]))
     assert app.test_client().get("/health").status_code == 200
     assert capfd.readouterr().out == ""
+
+
+def test_a_line_that_is_cut_spoils_no_other(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    write, room = os.write, [len('{"time"')]
+    monkeypatch.setattr(
+        os, "write", lambda fd, data: write(fd, data[: room.pop()] if room else data)
+    )
+    lost: list[bool] = []
+    monkeypatch.setattr(logs, "on_lost", lambda: lost.append(True))
+    for number in range(3):
+        logs.write(number=number)
+    cut, *lines = capfd.readouterr().out.splitlines()
+    assert cut == '{"time"'
+    assert [json.loads(line)["number"] for line in lines] == [1, 2]
+    assert lost == [True]

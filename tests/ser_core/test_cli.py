@@ -261,3 +261,11 @@ def test_a_full_disk_under_the_output_is_one_line(
         b"ser: the output cannot be written: No space left on device"
     ]
     assert b"Traceback" not in done.stderr
+
+
+def test_what_is_not_read_is_not_called_the_output(tmp_path: Path) -> None:
+    unreadable = Path("/proc/self/mem")  # its error names no file
+    if not unreadable.exists():
+        pytest.skip("no file here that opens and cannot be read")
+    with pytest.raises(OSError, match="Input/output error"):
+        main(["calibrate", "default", "--data", str(unreadable), "--out", str(tmp_path / "mine")])

@@ -2,6 +2,7 @@
 
 import io
 import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -90,6 +91,46 @@ def test_what_cannot_seek_is_heard_to_its_end_too() -> None:
             return False
 
     assert load(Pipe(bytes_of("opus", FIRST, SECOND))).size == 80_000
+
+
+@pytest.mark.parametrize("format_name", FORMATS)
+def test_a_second_that_is_cut_off_costs_nothing_of_the_first(format_name: str) -> None:
+    first, second = (sounds.encode(signal, format_name) for signal in (FIRST, SECOND))
+    alone = load(first)
+    for cut in (1, 30, 60, 200, 300, 500, 700, 1000, 2000, 3000, 4000, len(second) - 1):
+        heard = load(first + second[:cut])
+        np.testing.assert_array_equal(heard[: len(alone)], alone)
+
+
+def test_a_file_is_searched_from_its_beginning_to_its_end() -> None:
+    class Counted(io.BytesIO):
+        count = 0
+
+        def read(self, size: int | None = -1, /) -> bytes:
+            data = super().read(size)
+            self.count += len(data)
+            return data
+
+        def readinto(self, buffer: Any, /) -> int:
+            done = super().readinto(buffer)
+            self.count += done
+            return done
+
+        back = 0
+
+        def seek(self, offset: int, whence: int = 0, /) -> int:
+            before = self.tell()
+            after = super().seek(offset, whence)
+            self.back += after < before
+            return after
+
+    content = bytes(1_000_000)
+    file = Counted(content)
+    stream = Stream(file)
+    file.back = 0
+    assert stream.find(re.compile(b"mark"), 10) is None
+    assert file.count <= len(content)
+    assert file.back <= 1  # else a buffer between is thrown away each time
 
 
 @pytest.mark.parametrize("format_name", FORMATS)

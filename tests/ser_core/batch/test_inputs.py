@@ -96,6 +96,12 @@ def test_links_that_lead_back_give_nothing_twice(calls: Path, links: int) -> Non
     assert sorted(names("calls/**")) == [*expected, "calls/notes.md"]
 
 
+def test_links_before_two_stars_are_followed_as_without_them(calls: Path) -> None:
+    (calls / "link").symlink_to(calls / "deep" / "er")
+    assert names("calls/l*/*.opus") == ["calls/link/c.opus"]
+    assert names("calls/l*/**/*.opus") == ["calls/link/c.opus"]
+
+
 def test_a_file_named_twice_or_in_two_ways_is_one_recording(calls: Path) -> None:
     twice = names("calls/b.wav", "./calls/../calls/b.wav", str(calls / "b.wav"), "calls/*.wav")
     assert twice == ["calls/b.wav"]

@@ -168,7 +168,7 @@ def test_a_calibrated_bundle_s_home_goes_with_the_file_that_knows_profiles(
     norm = Bundle.load("mine").norm()
     assert norm is not None
     info: dict[str, Any] = {**Bundle.load("mine").info}
-    info["home"] = {"mean": (norm.mean + norm.spread).tolist(), "count": 2, "speakers": 3}
+    info["home"] = {"mean": (norm.mean + 3 * norm.spread).tolist(), "count": 2, "speakers": 3}
     write_info(Path("mine"), {key: value for key, value in info.items() if key != "format"})
     utterance = next(u for u in read(trained.manifest).utterances if u.speaker == "b4")
     path = tmp_path / "speech.wav"

@@ -29,6 +29,8 @@ from ser_core.lab.training_command import UsageError, add_arguments, chosen_pres
         (["--preset", "mlp-193", "--search", "--resume"], "--search begins anew"),
         (["--preset", "mlp-193", "--resume"], "mlp-193 begins anew, so --resume does not go"),
         (["--emotions", "angry,anger,happy"], "names angry more than once: angry, anger"),
+        (["--name", "calls/en"], "--name must be a name as of a file"),
+        (["--version", " "], "--version must not be empty"),
         (["--preset", "ann-193", "--augment", "echo"], "no augmentation is called 'echo'; there"),
         (["--preset", "ann-193", "--augment", "pitch:3..1"], "must rise and lie in -12..12"),
     ],
