@@ -31,6 +31,9 @@ _FRAMES = 8
 """MPEG frames that are more than what the first recording ends with: its last 4095 samples, at
 most, are padding that nobody hears, and are not read."""
 
+_TAGS = 8
+"""Tags between two recordings that are passed over, at most."""
+
 _SYNCS = 2000
 """Places that look like a frame's beginning and are tried, where none is."""
 
@@ -79,7 +82,7 @@ def next_mpeg(stream: "Stream") -> int | None:
 
 def after_tags(stream: "Stream", at: int) -> int:
     """The byte behind tags of MP3 that begin at one."""
-    for _ in range(_FRAMES):
+    for _ in range(_TAGS):
         head = stream.peek(at, 32)
         if head.startswith(b"TAG"):
             at += 128

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -157,10 +158,14 @@ class Pool:
     ) -> None:
         if runtime not in RUNTIMES:
             raise BundleError(f"no runtime {runtime!r}; there are {', '.join(RUNTIMES)}")
-        content = bundle.content
-        if runtime == "litert" and not content:
-            content = bundle.model.read_bytes()
-        self._fill([_start(bundle, runtime, threads, content) for _ in range(size)])
+        path = bundle.path / "model.keras"
+        start: Callable[[Path], LiteRT | TensorFlow] = TensorFlow
+        if runtime == "litert":
+            path, content = bundle.model, bundle.content or bundle.model.read_bytes()
+            start = partial(LiteRT, threads=threads, content=content)
+        runtimes = [start(path) for _ in range(size)]
+        _check_fit(bundle, path, runtimes[0].inputs, runtimes[0].outputs)
+        self._fill(runtimes)
 
     def _fill(self, runtimes: Sequence[Runtime]) -> None:
         self.size = len(runtimes)
@@ -212,17 +217,6 @@ class Pool:
                     yield ahead.popleft().result()
             while ahead:
                 yield ahead.popleft().result()
-
-
-def _start(bundle: Bundle, runtime: str, threads: int, content: bytes) -> Runtime:
-    if runtime == "litert":
-        litert = LiteRT(bundle.model, threads, content)
-        _check_fit(bundle, bundle.model, litert.inputs, litert.outputs)
-        return litert
-    path = bundle.path / "model.keras"
-    tensorflow = TensorFlow(path)
-    _check_fit(bundle, path, tensorflow.inputs, tensorflow.outputs)
-    return tensorflow
 
 
 def _check_fit(bundle: Bundle, path: Path, inputs: Sizes, outputs: Sizes) -> None:

@@ -8,7 +8,7 @@ prediction.emotion, prediction.confidence
 import json
 import os
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -68,7 +68,11 @@ class ServiceError(Exception):
         super().__init__(f"{title} ({status}). {detail}".strip())
 
 
-_SAID = frozenset({"emotion", "confidence", "uncertain", "probabilities", "duration"})
+_SAID = frozenset(
+    each.name
+    for each in fields(Prediction)
+    if each.default is MISSING and each.default_factory is MISSING
+)
 """What each recording's answer has."""
 
 
