@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import keras
@@ -20,13 +21,11 @@ from ser_core.lab.card import model_card
 from ser_core.lab.classics import Classic
 from ser_core.lab.corpora import Utterance
 from ser_core.lab.dataset import voiced
-from ser_core.lab.describe import describe
 from ser_core.lab.evaluation import Outcome, hear_all, scores, speaker_key
 from ser_core.lab.hardening import harden_once
+from ser_core.lab.heads import Judge, fit_to_profiles
 from ser_core.lab.parts import judged_by, split_of, usable
-from ser_core.lab.places import Places
-from ser_core.lab.presets import FUNCTIONALS, Preset
-from ser_core.lab.relative import STEPS_GOING_ON, Parent, fit_relative
+from ser_core.lab.presets import Preset
 from ser_core.lab.search import grid_of, search
 from ser_core.lab.splits import Split
 from ser_core.lab.transfer import begin_with_bundle, heads_of
@@ -37,8 +36,6 @@ logger = logging.getLogger(__name__)
 
 FLOAT, INT8, KERAS = "model.tflite", "model.int8.tflite", "model.keras"
 CURVES = "training.png"
-FEWEST_STEPS = 1000
-"""For fewer utterances than the preset's steps the heads are fitted in as many, at least these."""
 FLOAT_TOLERANCE, INT8_TOLERANCE = 1e-3, 0.3
 """How far a probability may be from Keras's on a real recording; int8 is chosen by its UAR."""
 
@@ -102,8 +99,9 @@ def train_on(split: Split, order: Order, progress: bool = True) -> dict[str, Any
     """Train the preset of `order` on `split` and write its bundle; returns its `bundle.json`.
 
     The one way to train, for every preset that `ser_core.lab.presets.preset` knows: `split.train`
-    is fitted, `split.valid` (not empty) chooses the epoch, the temperature and the threshold,
-    `split.test` (may be empty) is judged. `order.data` is not read. Figures are at
+    is fitted, `split.valid` (not empty) chooses the epoch, the temperature and the threshold, and
+    teaches the heads of relative designs (`ser_core.lab.heads`), `split.test` (may be empty) is
+    judged. `order.data` is not read. Figures are at
     `["metrics"]["test"]`; the bundle lies in `order.out`.
 
     What an interrupted training leaves is in `order.out / "work"`; a bundle that was there before
@@ -165,6 +163,13 @@ class Fitted:
     """What is normal for the speakers, if the model hears relative to profiles."""
     details: dict[str, Any] = field(default_factory=dict)
     """What else `bundle.json` is to say of how it was made."""
+    judges: list[Judge] = field(default_factory=list)
+    """Of the validation recordings, where its heads have heard these; else it is judged itself."""
+
+    @property
+    def heard(self) -> list[Utterance]:
+        """Whatever a part of it was fitted to."""
+        return [*self.split.train, *(self.split.valid if self.judges else ())]
 
 
 def fit_spectral(
@@ -205,13 +210,12 @@ def fit_spectral(
     if preset.teachers:
         more = {"wanted": valid_set.corpora, "seed": order.seed, "progress": progress}
         model = harden_once(hardened, preset, model, train_set, **more)
-    parent = heads_of(order.init, preset) if order.init else None
-    whole, norm, places = fit_to_profiles(
-        preset, model, train_set, order.seed, progress, wanted=valid_set.corpora, parent=parent
-    )
-    if places is not None:
-        details["places"] = places.to_info()
-    return Fitted(whole, history, readable, norm, details)
+    parent = heads_of(order.init, preset, split.valid) if order.init else None
+    heads = {"parent": parent, "known": details.get("speakers", ()), "seed": order.seed}
+    made = fit_to_profiles(preset, model, train_set, valid_set, progress=progress, **heads)
+    if made.places is not None:
+        details["places"] = made.places.to_info()
+    return Fitted(made.whole, history, readable, made.norm, details, made.judges)
 
 
 def _accelerated() -> Any:
@@ -250,51 +254,13 @@ def fit_classic(
     return Fitted(whole, history, readable, details=details)
 
 
-def fit_to_profiles(
-    preset: Preset,
-    trained: Any,
-    train_set: training.Labelled,
-    seed: int,
-    progress: bool = True,
-    *,
-    wanted: Sequence[str] = (),
-    parent: Parent | None = None,
-) -> tuple[Any, Norm, Places | None]:
-    """The whole model that hears relative to a speaker's profile, what is normal for it, and where
-    its corpora lie.
-
-    Its heads go on from those of `parent`, if these are of the same kind.
-    """
-    describer = preset.describer(trained)
-    described = describe(
-        describer, preset, train_set.utterances, train_set.labels, progress=progress
-    )
-    size, narrow = describer.output_shape[-1], describer.get_layer(FUNCTIONALS).output.shape[-1]
-    if parent is not None and not parent.fits(size, len(preset.emotions), narrow):
-        logger.warning("The bundle to begin with has heads of another kind: these begin anew.")
-        parent = None
-    steps = min(preset.schedule.relative_steps, max(FEWEST_STEPS, len(train_set.labels)))
-    relative = fit_relative(
-        replace(described, wanted=wanted),
-        len(preset.emotions),
-        narrow,
-        seed=seed,
-        steps=steps if parent is None else min(steps, STEPS_GOING_ON),
-        parent=parent,
-    )
-    # Its own speakers' even so: profile tokens of the parent, whose network is another, are none of
-    # this model's.
-    places = Places.of(described.first(narrow))
-    return preset.whole_relative(describer, relative), described.norm(), places
-
-
 def write_bundle(order: Order, fitted: Fitted) -> dict[str, Any]:
     """Export, check, choose what is served, calibrate, judge, and write it all down."""
     preset, out, whole, split = order.preset, order.out, fitted.whole, fitted.split
+    known = fitted.details.get("speakers", ())
     _forget_training(whole)
     whole.save(out / KERAS)
-    export.export_litert(whole, out / FLOAT)
-    export.export_litert(whole, out / INT8, int8=True)
+    _export(whole, out)
     samples = [voiced(u.path, preset.sampling_rate) for u in _spread(split.valid, 20)]
     # Values without a common scale lose much in 8 bits: then the UAR below leaves that file aside.
     int8_tolerance = INT8_TOLERANCE if isinstance(preset, Preset) else 1.0
@@ -315,12 +281,13 @@ def write_bundle(order: Order, fitted: Fitted) -> dict[str, Any]:
         "serve": FLOAT,
         "preset": preset.name,
         "parameters": whole.count_params(),
-        "corpora": dict(sorted(Counter(u.corpus for u in split.train).items())),
-        "speakers": sorted({speaker_key(u) for u in split.train if u.speaker}),
+        "corpora": dict(sorted(Counter(u.corpus for u in fitted.heard).items())),
         "judged_by": judged_by(split),
         "seed": order.seed,
         "command": order.command,
         **fitted.details,
+        # A bundle that it began with has heard others too.
+        "speakers": sorted({*known, *(speaker_key(u) for u in fitted.heard if u.speaker)}),
         "agreement_with_keras": agreement,
         "artefacts": [FLOAT, INT8, KERAS],
     }
@@ -330,19 +297,19 @@ def write_bundle(order: Order, fitted: Fitted) -> dict[str, Any]:
             "mean": [float(f"{value:.9g}") for value in fitted.norm.mean],
             "spread": [float(f"{value:.9g}") for value in fitted.norm.spread],
         }
-    outcomes = {}
-    for artefact in (FLOAT, INT8):
-        write_info(out, {**info, "serve": artefact})
-        outcomes[artefact] = hear_all(Recognizer.load(out.resolve()), split.valid)
+    outcomes = _judge(out, info, fitted)
     uars = {artefact: scores(outcome)["uar"] for artefact, outcome in outcomes.items()}
     # Half a point of UAR is within noise; the smaller file loads and runs no slower.
     info["serve"] = INT8 if uars[INT8] >= uars[FLOAT] - 0.005 else FLOAT
     valid = outcomes[info["serve"]]
     info["temperature"] = round(fit_temperature(valid), 4)
     info["threshold"] = choose_threshold(valid, info["temperature"])
-    # A bundle that it began with has heard others too.
-    known = info["speakers"]
-    figures = _summary(valid, info, acquaintance(split.valid, split.train, known))
+    who = acquaintance(split.valid, split.train, known)
+    if fitted.judges:
+        who = (
+            "its heads fitted without the half of the validation speakers that judges them, " + who
+        )
+    figures = _summary(valid, info, who)
     info["metrics"] = {"valid": {**figures, "uar_by_artefact": uars}}
     write_info(out, info)
     test = hear_all(Recognizer.load(out.resolve()), split.test)
@@ -352,6 +319,34 @@ def write_bundle(order: Order, fitted: Fitted) -> dict[str, Any]:
         write_info(out, info)
     (out / CARD).write_text(model_card(Bundle.load(out.resolve())), encoding="utf-8")
     return info
+
+
+def _export(whole: Any, folder: Path) -> None:
+    export.export_litert(whole, folder / FLOAT)
+    export.export_litert(whole, folder / INT8, int8=True)
+
+
+def _judge(out: Path, info: dict[str, Any], fitted: Fitted) -> dict[str, Outcome]:
+    """What each artefact hears in the validation recordings, or its judges, who are exported too.
+
+    Leaves the last one's `bundle.json` in `out`, where there are no judges.
+    """
+
+    def hear(folder: Path, utterances: Sequence[Utterance]) -> dict[str, Outcome]:
+        found = {}
+        for artefact in (FLOAT, INT8):
+            write_info(folder, {**info, "serve": artefact, "artefacts": [FLOAT, INT8]})
+            found[artefact] = hear_all(Recognizer.load(folder.resolve()), utterances)
+        return found
+
+    if not fitted.judges:
+        return hear(out, fitted.split.valid)
+    parts = []
+    for judge in fitted.judges:
+        with TemporaryDirectory() as folder:
+            _export(judge.whole, Path(folder))
+            parts.append(hear(Path(folder), judge.utterances))
+    return {name: Outcome.together([part[name] for part in parts]) for name in (FLOAT, INT8)}
 
 
 def _forget_training(model: Any) -> None:

@@ -45,8 +45,8 @@ def model_card(bundle: Bundle) -> str:
         f"served as `{info['serve']}` ({bundle.model.stat().st_size / 1e6:.2f} MB).",
         f"## Trained on\n\n| corpus | utterances | terms |\n|---|---|---|\n{corpora}",
         *_nearest(bundle.emotions),
-        f"{len(info['speakers'])} speakers, listed in `bundle.json`. The terms of this data "
-        f"are the model's. Made by `{info['command']}` with seed {info['seed']}.",
+        f"{len(info['speakers'])} speakers, listed in `bundle.json`{_of_heads(info)}. The terms of "
+        f"this data are the model's. Made by `{info['command']}` with seed {info['seed']}.",
         *([_lineage(info["init"])] if info.get("init") else []),
         *([str(info["note"])] if info.get("note") else []),
         *(_figures(name, figures) for name, figures in info["metrics"].items()),
@@ -70,6 +70,15 @@ def _nearest(emotions: Sequence[str]) -> list[str]:
         for label, nearest in NEAREST.items()
         if label not in emotions and nearest in emotions
     ]
+
+
+def _of_heads(info: Mapping[str, Any]) -> str:
+    """How many of its speakers the network was not fitted to, by whom it was chosen."""
+    chose = {*info["speakers"]}.intersection(info.get("judged_by", {}).get("valid", ()))
+    # Those whom a bundle heard that it began with cannot be told apart from these.
+    if not chose or info.get("init"):
+        return ""
+    return f", {len(chose)} of them heard by its heads alone: they chose its network"
 
 
 def _lineage(init: dict[str, Any]) -> str:

@@ -37,6 +37,17 @@ class Outcome:
     skipped: list[tuple[Utterance, str]]
     """What was left out, and why."""
 
+    @classmethod
+    def together(cls, outcomes: Sequence["Outcome"]) -> "Outcome":
+        """Of bundles of the same emotions, as if one had heard all of it."""
+        return cls(
+            outcomes[0].emotions,
+            [utterance for each in outcomes for utterance in each.utterances],
+            np.concatenate([each.labels for each in outcomes]),
+            [heard for each in outcomes for heard in each.heard],
+            [skipped for each in outcomes for skipped in each.skipped],
+        )
+
     def probabilities(self, temperature: float, bias: Bias = ()) -> NDArray[np.float64]:
         """Of each utterance, `(utterances, classes)`."""
         return np.array([heard.overall(temperature, bias=bias) for heard in self.heard])

@@ -106,7 +106,9 @@ def part_of(
     if part is None or any(utterance.split for utterance in utterances):
         return [u for u in utterances if part in (None, u.split)]
     judged: Speakers = info.get("judged_by", {})
-    speakers = {*(info.get("speakers", ()) if part == "train" else judged.get(part, ()))}
+    speakers = {*judged.get(part, ())}
+    if part == "train":  # heads may have heard those who validate as well
+        speakers = {*info.get("speakers", ())}.difference(judged.get("valid", ()))
     found = [u for u in utterances if u.speaker and speaker_key(u) in speakers]
     if found:
         logger.info("No row names a split: the model's own list of %s speakers is taken.", part)

@@ -55,6 +55,8 @@ RATE, RATE_GOING_ON = 3e-3, 1e-3
 """Highest learning rates: of heads that begin anew, and of those that go on from a bundle's."""
 STEPS_GOING_ON = 1000
 """Batches for these."""
+HELD_OUT = 3.0
+"""How many times as often as others utterances are drawn that this network was not fitted to."""
 MOVED = 0.5
 """How often, for a narrow head, an utterance is moved to where a random mixture of corpora lies:
 its functionals by the difference of means. Tells it that the place of a corpus means nothing."""
@@ -198,6 +200,8 @@ class Described:
     """The corpora that are to be heard, as `balanced_probabilities` takes them."""
     nobody: Collection[str] = ()
     """Those of `speakers` that are no one voice: recordings that name no speaker."""
+    held_out: NDArray[np.bool_] | None = None
+    """Which utterances the network was not fitted to; None: it was to all, or there is none."""
 
     def norm(self) -> Norm:
         """Population mean (each corpus counts the same) and spread around speakers' means."""
@@ -216,7 +220,11 @@ class Described:
 
     def probabilities(self) -> NDArray[np.float64]:
         """How often each utterance is drawn in training."""
-        return balanced_probabilities(self.corpora, self.labels, self.speakers, self.wanted)
+        drawn = balanced_probabilities(self.corpora, self.labels, self.speakers, self.wanted)
+        if self.held_out is not None:
+            drawn *= np.where(self.held_out, HELD_OUT, 1.0)
+            drawn /= drawn.sum()
+        return drawn
 
     def prior(self, classes: int) -> NDArray[np.float64]:
         """Logarithm of how often each class is drawn, less its mean; 0 for those never drawn."""
@@ -226,8 +234,23 @@ class Described:
         return centred
 
     def first(self, count: int) -> "Described":
-        """The same with the first `count` functionals alone."""
-        return replace(self, functionals=self.functionals[:, :, :count])
+        """The same with the first `count` functionals alone, which no network has learnt."""
+        return replace(self, functionals=self.functionals[:, :, :count], held_out=None)
+
+    def without(self, speakers: Collection[str]) -> "Described":
+        """The same without these speakers."""
+        if not speakers:
+            return self
+        rows = [row for row, speaker in enumerate(self.speakers) if speaker not in speakers]
+        return replace(
+            self,
+            functionals=self.functionals[:, rows],
+            labels=self.labels[rows],
+            corpora=[self.corpora[row] for row in rows],
+            speakers=[self.speakers[row] for row in rows],
+            neutral=self.neutral[rows],
+            held_out=None if self.held_out is None else self.held_out[rows],
+        )
 
     def by_speaker(self) -> dict[str, NDArray[np.int64]]:
         """Rows of each speaker."""

@@ -46,7 +46,8 @@ class SplitError(ValueError):
 
 @dataclass(frozen=True)
 class Split:
-    """`train` to fit, `valid` to choose and calibrate, `test` to report and for nothing else."""
+    """`train` to fit, `valid` to choose and calibrate (and to teach heads, if these are judged
+    by others), `test` to report and for nothing else."""
 
     train: list[Utterance] = field(default_factory=list)
     valid: list[Utterance] = field(default_factory=list)

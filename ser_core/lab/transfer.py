@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from ser_core.bundle import Bundle, sha256
+from ser_core.lab.corpora import Utterance
 from ser_core.lab.evaluation import speaker_key
 from ser_core.lab.export import load_keras
 from ser_core.lab.networks import NETWORK
@@ -86,8 +87,10 @@ def begin_with_bundle(
     return begin, {"init": lineage(bundle), "speakers": sorted(own | heard)}
 
 
-def heads_of(name: str, preset: Preset) -> Parent | None:
+def heads_of(name: str, preset: Preset, judges: Sequence[Utterance] = ()) -> Parent | None:
     """The heads of a bundle that hears the same emotions relative to profiles, to go on from.
+
+    None of one that has heard some who are to judge those that go on.
 
     Raises:
         BundleError: there is no such bundle.
@@ -95,6 +98,9 @@ def heads_of(name: str, preset: Preset) -> Parent | None:
     """
     bundle = Bundle.load(name)
     if bundle.norm() is None or bundle.emotions != preset.emotions:
+        return None
+    if {*bundle.info.get("speakers", ())} & {speaker_key(u) for u in judges}:
+        logger.warning("The heads of %s heard some who validate here: others begin anew.", name)
         return None
     layers = _load(bundle).get_layer("relative").layers
     # Of the network and not of bundle.json, which tells of the last speakers that it learnt from.

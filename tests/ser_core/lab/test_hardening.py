@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from ser_core.cli import main
-from ser_core.lab import build, hardening, presets
+from ser_core.lab import hardening, heads, presets
 from ser_core.lab.corpora import read
 from ser_core.lab.describe import varied
 from ser_core.lab.hardening import harden
@@ -112,7 +112,7 @@ def test_a_taught_design_is_hardened_and_an_interrupted_training_is_not_hardened
 
     monkeypatch.setattr(hardening, "harden", counted)
     command = ["train", "--data", str(manifest), "--preset", "taught", "--out", "made"]
-    monkeypatch.setattr(build, "fit_relative", stopped)  # what comes next is as without it
+    monkeypatch.setattr(heads, "fit_relative", stopped)  # what comes next is as without it
     for _ in range(2):
         assert main(command) == 130
         assert steps == [20]

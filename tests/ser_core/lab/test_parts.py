@@ -170,6 +170,7 @@ def test_who_judged_is_known_if_all_are_named_and_on_one_side(
 
 
 INFO = {"speakers": ["a/1"], "judged_by": {"valid": ["a/2"], "test": ["a/3", "b/4"]}}
+HEADS_HEARD_2 = {**INFO, "speakers": ["a/1", "a/2"]}
 
 
 @pytest.mark.parametrize(
@@ -178,6 +179,7 @@ INFO = {"speakers": ["a/1"], "judged_by": {"valid": ["a/2"], "test": ["a/3", "b/
 def test_where_no_row_names_its_part_the_speakers_decide(part: str | None, speakers: str) -> None:
     utterances = said_by("1", "2", "3", "4")
     assert [u.speaker for u in part_of(utterances, part, INFO)] == [*speakers]
+    assert [u.speaker for u in part_of(utterances, part, HEADS_HEARD_2)] == [*speakers]
     assert part_of(said_by(""), "test", INFO) == []
     assert part_of(utterances, "test", {"speakers": ["a/1"]}) == []
 

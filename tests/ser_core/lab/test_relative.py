@@ -99,6 +99,31 @@ def test_the_norm_spreads_around_the_means_of_speakers() -> None:
     np.testing.assert_allclose(norm.spread, np.sqrt(1 + 0.25), atol=0.1)
 
 
+def test_what_the_network_has_not_learnt_from_is_drawn_three_times_as_often() -> None:
+    data = described(4, 6, 0)
+    held_out = np.arange(24) >= 18
+    drawn = replace(data, held_out=held_out).probabilities()
+    np.testing.assert_allclose(data.probabilities(), 1 / 24)
+    assert drawn.sum() == pytest.approx(1)
+    np.testing.assert_allclose(drawn[held_out], 3 * drawn[0])
+    # Functionals were learnt by nobody.
+    functionals = replace(data, held_out=held_out).first(SIZE - 2)
+    np.testing.assert_allclose(functionals.probabilities(), 1 / 24)
+
+
+def test_without_some_speakers_all_else_stays() -> None:
+    data = replace(described(4, 6, 0), held_out=np.arange(24) >= 18)
+    left = data.without({"s1", "s3"})
+    assert left.by_speaker().keys() == {"s0", "s2"}
+    kept = [*range(6), *range(12, 18)]
+    np.testing.assert_array_equal(left.functionals, data.functionals[:, kept])
+    np.testing.assert_array_equal(left.labels, data.labels[kept])
+    np.testing.assert_array_equal(left.neutral, data.neutral[kept])
+    assert left.held_out is not None
+    assert not left.held_out.any()
+    assert len(left.corpora) == 12
+
+
 @pytest.fixture(scope="module")
 def fitted() -> keras.Model:
     """A relative network of 60 speakers."""

@@ -12,7 +12,7 @@ import pytest
 
 from ser_core.bundle import Bundle, BundleError, write_info
 from ser_core.cli import main
-from ser_core.lab import build, presets, training, training_command
+from ser_core.lab import build, heads, presets, training, training_command
 from ser_core.lab.card import model_card
 from ser_core.lab.corpora import Utterance, read
 from ser_core.lab.export import load_keras
@@ -243,31 +243,44 @@ def test_the_classes_are_those_of_the_bundle_to_begin_with_unless_others_are_nam
     assert emotions("--init", "models/open", "--emotions", "angry,sad") == ("angry", "sad")
 
 
+def spoken_by(corpus: str, speaker: str) -> Utterance:
+    return Utterance(Path("a.wav"), "sad", speaker, corpus=corpus)
+
+
 def test_heads_go_on_from_those_of_a_bundle_that_hears_the_same_emotions(
-    parent: Bundle, trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    parent: Bundle,
+    trained: Trained,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     preset = presets.preset("relative-cnn")
-    heads = heads_of("default", preset)
-    assert heads is not None
-    assert sorted(heads.heads) == [f"{kind}_{n}" for kind in ("narrow", "wide") for n in range(3)]
+    theirs = heads_of("default", preset)
+    assert theirs is not None
+    assert sorted(theirs.heads) == [f"{kind}_{n}" for kind in ("narrow", "wide") for n in range(3)]
     assert heads_of("default", replace(preset, emotions=("angry", "sad"))) is None
+    assert heads_of("default", preset, [spoken_by("cremad", "9999")]) is not None
+    heard = Bundle.load().info["speakers"][0].split("/")
+    assert heads_of("default", preset, [spoken_by(*heard)]) is None
+    assert "The heads of default heard some who validate here: others begin anew." in caplog.text
     assert heads_of(str(parent.path), TINY) is None
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(build, "STEPS_GOING_ON", 2)
+    monkeypatch.setattr(heads, "STEPS_GOING_ON", 2)
+    monkeypatch.setattr(heads, "halves_of", lambda _: [])  # no judges: they would go on alike
     options = ["--init", "default", "--epochs", "1", "--clips", "64", "--out", "mine"]
     assert main(["train", "--data", str(trained.manifest), *options]) == 0
     mine, shipped = Bundle.load("mine"), Bundle.load()
     found = heads_of("mine", preset)
     assert found is not None
-    np.testing.assert_array_equal(found.norm.mean, heads.norm.mean)
-    np.testing.assert_allclose(heads.norm.mean, shipped.info["profile"]["mean"], rtol=1e-6)
+    np.testing.assert_array_equal(found.norm.mean, theirs.norm.mean)
+    np.testing.assert_allclose(theirs.norm.mean, shipped.info["profile"]["mean"], rtol=1e-6)
     # The networks differ, and so do profiles: one's tokens are not the other's.
     norms = mine.norm(), shipped.norm()
     assert norms[0] is not None
     assert norms[1] is not None
     with pytest.raises(ProfileError, match="of another model"):
         Profile.from_token(Profile(norms[1].mean, 1.0).to_token(norms[1]), norms[0])
-    for name, head in heads.heads.items():
+    for name, head in theirs.heads.items():
         # Statistics of batches move at once, what is learnt by little.
         kernel = head.get_layer(f"{name}_logits").kernel
         np.testing.assert_allclose(
@@ -287,10 +300,10 @@ def test_heads_of_another_kind_begin_anew(
         raise InterruptedError
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(build, "fit_relative", note)
+        patched.setattr(heads, "fit_relative", note)
         data = training.prepare(read(trained.manifest).utterances[:4], preset)
         with pytest.raises(InterruptedError):
-            build.fit_to_profiles(preset, preset.build(), data, 0, False, parent=other)
+            heads.fit_to_profiles(preset, preset.build(), data, data, seed=0, parent=other)
     assert begun == [None]
     assert "heads of another kind: these begin anew" in caplog.text
 
