@@ -280,6 +280,7 @@ OPTIONAL: Mapping[str, Callable[[str, Any], object]] = {
     "corpora": _counts,
     "init": _table,
     "judged_by": _judges,
+    "members": _texts,
     "metrics": _tables,
     "note": _line,
     "parameters": _number,

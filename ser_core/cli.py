@@ -23,6 +23,7 @@ LAB = {
     "benchmark": "train and judge designs under named protocols",
     "export": "write a model as another runtime wants it",
     "robustness": "judge a model under noise, codecs, lines, levels and rooms",
+    "ensemble": "make one model of several, which answers what they say on average",
     "calibrate": "fit a model to where it is used, by some recordings of your own",
     "explore": "look at labelled recordings: balance, spectra, features",
     "features": "write acoustic features of recordings to a file",

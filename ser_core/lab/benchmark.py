@@ -24,11 +24,12 @@ from ser_core.lab.calibration import expected_calibration_error
 from ser_core.lab.checkpoint import CheckpointError, begun
 from ser_core.lab.classics import Classic
 from ser_core.lab.corpora import Utterance
+from ser_core.lab.ensemble import members_of, write_ensemble
 from ser_core.lab.evaluation import Outcome, figures, hear_all
 from ser_core.lab.presets import Preset
 from ser_core.lab.protocols import Protocol, protocol
 from ser_core.lab.referencing import draw_profiles
-from ser_core.lab.splits import Split
+from ser_core.lab.splits import Split, SplitError
 from ser_core.lab.training import TrainingError
 from ser_core.prediction import Bias
 from ser_core.recognizer import Recognizer
@@ -62,6 +63,8 @@ class Training:
     """Hash of the manifest."""
     first: "Training | None" = None
     """What is trained before, and gone on from."""
+    members: "tuple[Training, ...]" = ()
+    """What is trained before, and answers together: nothing else is trained."""
 
     @property
     def design(self) -> str:
@@ -94,6 +97,8 @@ class Training:
     @property
     def epochs(self) -> int:
         """Epochs at most, those of what is trained before with them."""
+        if self.members:
+            return max(member.epochs for member in self.members)
         own = self.preset.schedule.epochs
         return own if self.first is None else self.first.epochs + MORE_EPOCHS
 
@@ -114,11 +119,16 @@ def trainings(
     presets: Sequence[Preset | Classic],
     seeds: int,
     data: str,
+    *,
+    together: bool = False,
 ) -> list[Training]:
     """Every model that the cells need, in the order in which they are trained.
 
+    With `together` come those that are made of the models of all seeds, as `ser_core.lab.ensemble`
+    makes them, called `NAME-xSEEDS`.
+
     Raises:
-        SplitError: a protocol does not go with these utterances.
+        SplitError: a protocol does not go with these utterances, or another seed tests others.
     """
     plan: list[Training] = []
     for each in protocols:
@@ -135,7 +145,25 @@ def trainings(
                     )
                     for index, split in enumerate(splits)
                 ]  # fmt: skip
-    return plan
+    return plan + (_together(plan, seeds) if together else [])
+
+
+def _together(plan: Sequence[Training], seeds: int) -> list[Training]:
+    """What the models of all seeds make, of each fold of each design."""
+    found: dict[tuple[str, str, int], list[Training]] = {}
+    for each in plan:
+        found.setdefault((each.protocol.name, each.preset.name, each.fold), []).append(each)
+    made = []
+    for members in found.values():
+        first = members[0]
+        if any(member.split.test != first.split.test for member in members):
+            raise SplitError(
+                f"{first.protocol.name} tests other recordings with another seed, and one model "
+                "would be tested on what another heard: its seeds do not answer together."
+            )
+        preset = replace(first.preset, name=f"{first.preset.name}-x{seeds}")
+        made.append(replace(first, preset=preset, first=None, members=tuple(members)))
+    return made
 
 
 def run(
@@ -173,6 +201,9 @@ def run(
 def _trained(training: Training, progress: bool) -> float | None:
     """Write the bundle; the seconds of training, None where it was interrupted once."""
     bundle, clock = training.folder / "bundle", training.folder / "seconds"
+    if training.members:
+        _answer_together(training, bundle, progress)
+        return None
     if not (bundle / INFO).is_file():
         preset, init = training.preset, ""
         if training.first is not None:
@@ -203,6 +234,27 @@ def _trained(training: Training, progress: bool) -> float | None:
         if not resume:
             clock.write_text(f"{time.monotonic() - started:.1f}", encoding="utf-8")
     return float(clock.read_text(encoding="utf-8")) if clock.is_file() else None
+
+
+def _answer_together(training: Training, bundle: Path, progress: bool) -> None:
+    """Write the bundle that its members make, which are trained where there are none yet."""
+    folders = []
+    for member in training.members:
+        with held(member.folder.with_suffix(".lock")) as mine:
+            if not mine:
+                raise TrainingError(f"{member.name} is being trained: run again when that is done")
+            _trained(member, progress)
+        folders.append(str((member.folder / "bundle").resolve()))
+    if not (bundle / INFO).is_file():
+        write_ensemble(
+            members_of(folders),
+            bundle,
+            name=training.preset.name,
+            note=f"Made for the protocol {training.protocol.name}, fold {training.fold}.",
+            command=f"ser benchmark --protocol {training.protocol.name} "
+            f"--preset {training.members[0].preset.name} --seeds {len(folders)} --together",
+            compared=training.split.valid,
+        )
 
 
 def _going_on(training: Training, first: Training, progress: bool) -> tuple[Preset, str]:

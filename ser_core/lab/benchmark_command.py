@@ -59,6 +59,11 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         help=f"{DATA_HELP} (default: the manifest in the folder that SER_DATA names)",
     )
     command.add_argument("--seeds", type=positive, default=1, help="trainings of each cell")
+    command.add_argument(
+        "--together",
+        action="store_true",
+        help="judge the models of all seeds as one, too, which answers their mean (NAME-xSEEDS)",
+    )
     command.add_argument("--epochs", type=positive, help="other than the preset's")
     command.add_argument("--clips", type=positive, help="drawn for an epoch, likewise")
     command.add_argument(
@@ -94,6 +99,8 @@ def _run(options: argparse.Namespace, results: Results) -> int:
         raise ResultsError(
             "a benchmark needs --protocol and --preset; --table alone prints what is finished"
         )
+    if options.together and options.seeds < 2:
+        raise ResultsError("--together needs --seeds 2 or more")
     results.rows()
     data = options.data or _own_data()
     reading = read(data)
@@ -104,6 +111,7 @@ def _run(options: argparse.Namespace, results: Results) -> int:
         [changed(preset(name), options) for name in dict.fromkeys(options.preset)],
         options.seeds,
         benchmark.data_version(data),
+        together=options.together,
     )
     finished = [not training.missing(results) for training in plan]
     if options.again:

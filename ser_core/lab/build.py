@@ -22,6 +22,7 @@ from ser_core.lab.classics import Classic
 from ser_core.lab.corpora import Utterance
 from ser_core.lab.dataset import voiced
 from ser_core.lab.evaluation import Outcome, hear_all, scores, speaker_key
+from ser_core.lab.export import FLOAT, INT8, KERAS
 from ser_core.lab.hardening import harden_once
 from ser_core.lab.heads import Judge, fit_to_profiles
 from ser_core.lab.parts import judged_by, split_of, usable
@@ -34,10 +35,7 @@ from ser_core.recognizer import Recognizer
 
 logger = logging.getLogger(__name__)
 
-FLOAT, INT8, KERAS = "model.tflite", "model.int8.tflite", "model.keras"
 CURVES = "training.png"
-FLOAT_TOLERANCE, INT8_TOLERANCE = 1e-3, 0.3
-"""How far a probability may be from Keras's on a real recording; int8 is chosen by its UAR."""
 
 
 class NetworksFitted(Exception):  # noqa: N818 (nothing went wrong)
@@ -260,14 +258,11 @@ def write_bundle(order: Order, fitted: Fitted) -> dict[str, Any]:
     known = fitted.details.get("speakers", ())
     _forget_training(whole)
     whole.save(out / KERAS)
-    _export(whole, out)
-    samples = [voiced(u.path, preset.sampling_rate) for u in _spread(split.valid, 20)]
+    export.export_both(whole, out)
+    samples = [voiced(u.path, preset.sampling_rate) for u in spread(split.valid, 20)]
     # Values without a common scale lose much in 8 bits: then the UAR below leaves that file aside.
-    int8_tolerance = INT8_TOLERANCE if isinstance(preset, Preset) else 1.0
-    agreement = {
-        FLOAT: export.check(whole, out / FLOAT, samples, FLOAT_TOLERANCE),
-        INT8: export.check(whole, out / INT8, samples, int8_tolerance),
-    }
+    int8_tolerance = export.INT8_TOLERANCE if isinstance(preset, Preset) else 1.0
+    agreement = export.check_both(whole, out, samples, int8_tolerance)
     info: dict[str, Any] = {
         "name": order.name,
         "version": order.version,
@@ -309,21 +304,16 @@ def write_bundle(order: Order, fitted: Fitted) -> dict[str, Any]:
         who = (
             "its heads fitted without the half of the validation speakers that judges them, " + who
         )
-    figures = _summary(valid, info, who)
+    figures = summary(valid, info, who)
     info["metrics"] = {"valid": {**figures, "uar_by_artefact": uars}}
     write_info(out, info)
     test = hear_all(Recognizer.load(out.resolve()), split.test)
     if test.heard:
         speakers = acquaintance(split.test, [*split.train, *split.valid], known)
-        info["metrics"]["test"] = _summary(test, info, speakers)
+        info["metrics"]["test"] = summary(test, info, speakers)
         write_info(out, info)
     (out / CARD).write_text(model_card(Bundle.load(out.resolve())), encoding="utf-8")
     return info
-
-
-def _export(whole: Any, folder: Path) -> None:
-    export.export_litert(whole, folder / FLOAT)
-    export.export_litert(whole, folder / INT8, int8=True)
 
 
 def _judge(out: Path, info: dict[str, Any], fitted: Fitted) -> dict[str, Outcome]:
@@ -344,7 +334,7 @@ def _judge(out: Path, info: dict[str, Any], fitted: Fitted) -> dict[str, Outcome
     parts = []
     for judge in fitted.judges:
         with TemporaryDirectory() as folder:
-            _export(judge.whole, Path(folder))
+            export.export_both(judge.whole, Path(folder))
             parts.append(hear(Path(folder), judge.utterances))
     return {name: Outcome.together([part[name] for part in parts]) for name in (FLOAT, INT8)}
 
@@ -367,7 +357,8 @@ def plot_curves(fitted: Fitted, preset: Preset | Classic, path: Path) -> None:
         plots.learning_curves(fitted.history, held_out, finishing).savefig(path, dpi=120)
 
 
-def _summary(outcome: Outcome, info: dict[str, Any], speakers: str) -> dict[str, Any]:
+def summary(outcome: Outcome, info: dict[str, Any], speakers: str) -> dict[str, Any]:
+    """Figures of an outcome for `bundle.json`; `speakers` says who they were to the model."""
     result = scores(outcome, info["temperature"])
     probabilities = outcome.probabilities(info["temperature"])
     answered = probabilities.max(axis=1) >= info["threshold"]
@@ -390,6 +381,7 @@ def _summary(outcome: Outcome, info: dict[str, Any], speakers: str) -> dict[str,
     }
 
 
-def _spread(utterances: Sequence[Utterance], count: int) -> list[Utterance]:
+def spread(utterances: Sequence[Utterance], count: int) -> list[Utterance]:
+    """So many of them, from the first to the last evenly."""
     places = np.linspace(0, len(utterances) - 1, min(count, len(utterances)))
     return [utterances[int(place)] for place in places]

@@ -48,14 +48,11 @@ def model_card(bundle: Bundle) -> str:
         f"{len(info['speakers'])} speakers, listed in `bundle.json`{_of_heads(info)}. The terms of "
         f"this data are the model's. Made by `{info['command']}` with seed {info['seed']}.",
         *([_lineage(info["init"])] if info.get("init") else []),
+        *([_members(info["members"])] if info.get("members") else []),
         *([str(info["note"])] if info.get("note") else []),
         *(_figures(name, figures) for name, figures in info["metrics"].items()),
         f"An answer whose confidence is under {bundle.threshold:g} is called uncertain; "
-        + (
-            "this threshold and the temperature were chosen on the validation speakers."
-            if info.get("calibration", {}).get("choice") in {None, UNLABELLED, TAKEN_OFF}
-            else "how that came about is said below."
-        ),
+        + _chosen(info),
         *([_calibration(info["calibration"])] if "calibration" in info else []),
         *([_home(info["home"])] if "home" in info else []),
         _limits(info),
@@ -75,8 +72,8 @@ def _nearest(emotions: Sequence[str]) -> list[str]:
 def _of_heads(info: Mapping[str, Any]) -> str:
     """How many of its speakers the network was not fitted to, by whom it was chosen."""
     chose = {*info["speakers"]}.intersection(info.get("judged_by", {}).get("valid", ()))
-    # Those whom a bundle heard that it began with cannot be told apart from these.
-    if not chose or info.get("init"):
+    # Those whom another bundle heard, which it began with or is made of, cannot be told apart.
+    if not chose or info.get("init") or info.get("members"):
         return ""
     return f", {len(chose)} of them heard by its heads alone: they chose its network"
 
@@ -91,6 +88,26 @@ def _lineage(init: dict[str, Any]) -> str:
         f"Its network began with that of `{init['name']}` {init['version']}, which was trained on "
         f"{corpora}: these terms are this model's as well, and those speakers were heard too."
     )
+
+
+def _members(members: Sequence[str]) -> str:
+    """Which bundles an ensemble is made of."""
+    return (
+        f"It is made of {len(members)} bundles, {', '.join(members)}: its answer is the mean of "
+        "their log-probabilities, each at the temperature and the bias that it had."
+    )
+
+
+def _chosen(info: Mapping[str, Any]) -> str:
+    """How threshold and temperature came about."""
+    if info.get("calibration", {}).get("choice") not in {None, UNLABELLED, TAKEN_OFF}:
+        return "how that came about is said below."
+    if info.get("members"):
+        return (
+            "this threshold is the mean of its members'. Where these disagree it is less sure than "
+            "they are; `ser calibrate` fits that to clips that none of them heard."
+        )
+    return "this threshold and the temperature were chosen on the validation speakers."
 
 
 def _calibration(made: dict[str, Any]) -> str:
@@ -186,6 +203,8 @@ def _acted(heard: Collection[str]) -> str:
 def _beyond(metrics: Mapping[str, dict[str, Any]], heard: Collection[str]) -> str:
     """What the figures say of voices unlike those that it heard."""
     judged = {corpus for figures in metrics.values() for corpus in figures["corpora"]}
+    if not metrics:
+        return "A voice, a language or a microphone unlike those it heard lowers its accuracy."
     if not all(NEVER_HEARD in figures["protocol"] for figures in metrics.values()):
         whose = "of speakers of whom some were heard before, or may have been: that flatters it"
     elif judged.issubset(heard):

@@ -70,6 +70,11 @@ def add_robustness(command: argparse.ArgumentParser) -> None:
     _add(command, "robustness_command")
 
 
+def add_ensemble(command: argparse.ArgumentParser) -> None:
+    """`ser ensemble MODEL MODEL... --data ... [--out FOLDER]`."""
+    _add(command, "ensemble_command")
+
+
 def add_calibrate(command: argparse.ArgumentParser) -> None:
     """`ser calibrate MODEL (--data CSV | --recordings PATH...) [--out FOLDER | --in-place]`."""
     _add(command, "calibrate_command")

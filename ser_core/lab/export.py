@@ -16,6 +16,11 @@ from tensorflow.lite.python.convert_phase import ConverterError
 # Registers the layers that a saved model is made of.
 from ser_core.lab import operations, presets, relative  # noqa: F401
 
+FLOAT, INT8, KERAS = "model.tflite", "model.int8.tflite", "model.keras"
+"""Files of a bundle."""
+FLOAT_TOLERANCE, INT8_TOLERANCE = 1e-3, 0.3
+"""How far a probability may be from Keras's on a real recording; int8 is chosen by its UAR."""
+
 
 class ExportError(RuntimeError):
     """A model cannot be written so, or the file does not do what the Keras model does."""
@@ -44,6 +49,12 @@ def export_litert(model: keras.Model, path: Path, *, int8: bool = False) -> None
         if int8:
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
         path.write_bytes(converted(converter))
+
+
+def export_both(whole: keras.Model, folder: Path) -> None:
+    """Write both LiteRT files of a model, float and int8."""
+    export_litert(whole, folder / FLOAT)
+    export_litert(whole, folder / INT8, int8=True)
 
 
 def signature(model: keras.Model) -> list[tf.TensorSpec]:
@@ -145,3 +156,18 @@ def check(
     if not worst <= tolerance:
         raise ExportError(f"{path.name} differs from Keras by {worst:.2g}, more than {tolerance:g}")
     return worst
+
+
+def check_both(
+    whole: keras.Model,
+    folder: Path,
+    samples: list[NDArray[np.float32]],
+    int8: float = INT8_TOLERANCE,
+) -> dict[str, float]:
+    """How far a probability is from Keras's at most, on these signals, file by file.
+
+    Raises:
+        ExportError: further than rounding explains, in 8 bits than `int8`.
+    """
+    tolerances = {FLOAT: FLOAT_TOLERANCE, INT8: int8}
+    return {file: check(whole, folder / file, samples, most) for file, most in tolerances.items()}

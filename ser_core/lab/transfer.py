@@ -12,7 +12,7 @@ import numpy as np
 from ser_core.bundle import Bundle, sha256
 from ser_core.lab.corpora import Utterance
 from ser_core.lab.evaluation import speaker_key
-from ser_core.lab.export import load_keras
+from ser_core.lab.export import KERAS, load_keras
 from ser_core.lab.networks import NETWORK
 from ser_core.lab.parts import in_words, known_by
 from ser_core.lab.presets import Preset, Schedule
@@ -25,7 +25,6 @@ logger = logging.getLogger(__name__)
 EPOCHS, CLIPS = 10, 2048
 """What a network that knows speech already needs: a twentieth of what a new one does."""
 LEARNING_RATE = 3e-4
-KERAS = "model.keras"
 EMBEDDER = "embedder"
 """The name that the network's copy without its last layer has in a bundle that knows profiles."""
 
@@ -71,9 +70,13 @@ def begin_with_bundle(
 
     Raises:
         BundleError: there is no such bundle.
-        TransferError: its network is another one.
+        TransferError: its network is another one, or it has several.
     """
     bundle = Bundle.load(name)
+    if members := bundle.info.get("members"):
+        raise TransferError(
+            f"{bundle.path} is an ensemble: begin with one of its members ({', '.join(members)})"
+        )
     begin = partial(begin_with, bundle=bundle, preset=preset)
     begin(preset.build())  # what is wrong shows before any time is spent
     if known := known_by(bundle.info, [*split.valid, *split.test]):

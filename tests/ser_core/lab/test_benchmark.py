@@ -22,7 +22,7 @@ from ser_core.lab.corpora import Utterance, read
 from ser_core.lab.evaluation import Outcome
 from ser_core.lab.presets import PRESETS
 from ser_core.lab.protocols import protocol
-from ser_core.lab.splits import Split
+from ser_core.lab.splits import Split, SplitError
 from ser_core.lab.training import TrainingError
 from ser_core.prediction import Heard
 from tests.acting import act, write_manifest
@@ -170,6 +170,73 @@ def test_the_command_finishes_what_is_missing_and_prints_the_table(
     assert capsys.readouterr().out == f"[1/1] ravdess-random, plain, seed 0: finished\n{table}"
     assert main(["benchmark", "--table", "--results", "results"]) == 0
     assert capsys.readouterr().out == table
+
+
+def seeds_together(ravdess: Path, name: str = "ravdess-5x4") -> list[Training]:
+    """All trainings of two seeds, and those that are made of both."""
+    utterances = read(ravdess).utterances
+    return trainings(utterances, [protocol(name)], [PLAIN], 2, "data", together=True)
+
+
+def test_models_of_all_seeds_answer_together(
+    ravdess: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = seeds_together(ravdess)
+    assert [len(each.members) for each in plan] == [0] * 10 + [2] * 5
+    both, first, second = plan[10], plan[0], plan[5]
+    assert both.members == (first, second)
+    assert [each.seed for each in both.members] == [0, 1]
+    orders: list[Order] = []
+
+    def recording(split: Split, order: Order, progress: bool) -> Any:
+        orders.append(order)
+        return train_on(split, order, progress)
+
+    monkeypatch.setattr(benchmark, "train_on", recording)
+    results = Results(tmp_path)
+    run(first, results)
+    (row,) = run(both, results)
+    # What was trained before is not trained again, and the ensemble not at all.
+    assert [order.seed for order in orders] == [0, 1]
+    assert (row.preset, row.seed, row.fold, row.n, row.speakers_heard) == (
+        "plain-x2",
+        0,
+        1,
+        24,
+        "no",
+    )
+    assert row.key not in {first.key(0), second.key(0)}
+    bundle = Bundle.load((both.folder / "bundle").resolve())
+    assert bundle.info["members"] == ["plain 1.0.0", "plain 1.0.0"]
+    assert bundle.info["command"].endswith(
+        "--protocol ravdess-5x4 --preset plain --seeds 2 --together"
+    )
+    assert row.parameters == 2 * Bundle.load((first.folder / "bundle").resolve()).info["parameters"]
+    # The other seed's own cell is not finished by that.
+    assert [each.seed for each in Results(tmp_path).rows()] == [0, 0]
+    assert run(both, results) == []
+
+
+def test_an_ensemble_waits_for_its_members(ravdess: Path, tmp_path: Path) -> None:
+    both = seeds_together(ravdess)[10]
+    with (
+        held(both.members[0].folder.with_suffix(".lock")),
+        pytest.raises(TrainingError, match="fold 1/5, plain, seed 0 is being trained"),
+    ):
+        run(both, Results(tmp_path))
+
+
+def test_seeds_that_test_other_recordings_do_not_answer_together(ravdess: Path) -> None:
+    with pytest.raises(SplitError, match="ravdess-random tests other recordings with another seed"):
+        seeds_together(ravdess, "ravdess-random")
+
+
+def test_one_seed_has_nobody_to_answer_with(
+    ravdess: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cell = ("--protocol", "ravdess-5x4", "--preset", "plain", "--together")
+    assert ser_benchmark(ravdess, *cell) == 1
+    assert capsys.readouterr().err == "ser: --together needs --seeds 2 or more\n"
 
 
 def after_others(ravdess: Path, preset: Any) -> Training:
