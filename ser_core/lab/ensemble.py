@@ -23,6 +23,7 @@ from ser_core.lab.corpora import Utterance
 from ser_core.lab.dataset import voiced
 from ser_core.lab.evaluation import hear_all, speaker_key
 from ser_core.lab.export import FLOAT, INT8, KERAS, check_both, export_both, load_keras
+from ser_core.lab.places import Places
 from ser_core.lab.presets import FUNCTIONALS, LOGITS
 from ser_core.lab.transfer import lineage
 from ser_core.profile import Norm
@@ -203,6 +204,12 @@ def described(bundles: Sequence[Bundle], whole: keras.Model) -> dict[str, Any]:
             "mean": [float(f"{value:.9g}") for value in norm.mean],
             "spread": [float(f"{value:.9g}") for value in norm.spread],
         }
+    # The first one's functionals stand first in a profile: where its corpora lie, all others' do.
+    places = [Places.of_bundle(bundle) for bundle in bundles]
+    if places[0] is not None and all(
+        each is not None and {*each.means} == {*places[0].means} for each in places
+    ):
+        info["places"] = places[0].to_info()
     return info
 
 

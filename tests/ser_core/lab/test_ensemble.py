@@ -216,6 +216,22 @@ def test_terms_of_what_a_member_began_with_are_its_own(members: list[Bundle]) ->
     }  # fmt: skip
 
 
+def test_where_its_corpora_lie_is_said_where_all_members_heard_the_same(
+    members: list[Bundle],
+) -> None:
+    model, first, other = together(members[::2]), members[0], members[2]
+
+    def placed(bundle: Bundle, *corpora: str, value: float = 0.0) -> Bundle:
+        places = {"spread": [1.0], "means": {corpus: [value] for corpus in corpora}}
+        return replace(bundle, info={**bundle.info, "places": places})
+
+    same = [placed(first, "a", "b"), placed(other, "b", "a", value=1.0)]
+    assert described(same, model)["places"] == same[0].info["places"]
+    assert "places" not in described([same[0], placed(other, "a")], model)
+    assert "places" not in described([same[0], other], model)
+    assert "places" not in described([first, other], model)
+
+
 def test_nobody_left_to_test_is_said(
     members: list[Bundle], manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
