@@ -269,6 +269,10 @@ def _judges(key: str, value: Any) -> None:
             _texts(f"{part} of {key}", parts.get(part))
 
 
+def _init(key: str, value: Any) -> None:
+    _counts(f"corpora of {key}", _table(key, value).get("corpora", {}))
+
+
 def _line(key: str, value: Any) -> None:
     if not isinstance(value, str):
         raise TypeError(f"{key} {value!r} is not a text")
@@ -278,7 +282,7 @@ OPTIONAL: Mapping[str, Callable[[str, Any], object]] = {
     "calibration": _table,
     "command": _line,
     "corpora": _counts,
-    "init": _table,
+    "init": _init,
     "judged_by": _judges,
     "members": _texts,
     "metrics": _tables,

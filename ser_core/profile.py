@@ -52,6 +52,13 @@ class Norm:
             raise ValueError("mean must be finite, and spread above 0")
         return cls(mean, spread)
 
+    def to_info(self) -> dict[str, list[float]]:
+        """What `bundle.json` says of it: enough digits for the float32 values that there are."""
+        return {
+            "mean": [float(f"{value:.9g}") for value in self.mean],
+            "spread": [float(f"{value:.9g}") for value in self.spread],
+        }
+
     @property
     def fingerprint(self) -> bytes:
         """Four bytes that tell the profiles of one bundle from those of another."""

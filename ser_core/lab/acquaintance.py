@@ -6,6 +6,7 @@ from ser_core.lab.corpora import Utterance
 from ser_core.lab.evaluation import speaker_key
 
 NEVER_HEARD = "speakers never heard"
+PERHAPS_HEARD = "speakers not all named, perhaps heard before"
 
 
 def heard_before(
@@ -27,7 +28,7 @@ def acquaintance(
     """`heard_before` in words."""
     heard = heard_before(judged, before, known)
     if heard is None:
-        return "speakers not all named, perhaps heard before"
+        return PERHAPS_HEARD
     if not heard:
         return NEVER_HEARD
     return f"{len(heard)} of {len({*map(speaker_key, judged)})} speakers heard in training"

@@ -26,6 +26,7 @@ from ser_core.lab.classics import Classic
 from ser_core.lab.corpora import Utterance
 from ser_core.lab.ensemble import members_of, write_ensemble
 from ser_core.lab.evaluation import Outcome, figures, hear_all
+from ser_core.lab.parts import usable
 from ser_core.lab.presets import Preset
 from ser_core.lab.protocols import Protocol, protocol
 from ser_core.lab.referencing import draw_profiles
@@ -238,23 +239,27 @@ def _trained(training: Training, progress: bool) -> float | None:
 
 def _answer_together(training: Training, bundle: Path, progress: bool) -> None:
     """Write the bundle that its members make, which are trained where there are none yet."""
-    folders = []
     for member in training.members:
+        if (member.folder / "bundle" / INFO).is_file():
+            continue
+        logger.info("%s is trained first", member.name)
         with held(member.folder.with_suffix(".lock")) as mine:
             if not mine:
                 raise TrainingError(f"{member.name} is being trained: run again when that is done")
             _trained(member, progress)
-        folders.append(str((member.folder / "bundle").resolve()))
-    if not (bundle / INFO).is_file():
-        write_ensemble(
-            members_of(folders),
-            bundle,
-            name=training.preset.name,
-            note=f"Made for the protocol {training.protocol.name}, fold {training.fold}.",
-            command=f"ser benchmark --protocol {training.protocol.name} "
-            f"--preset {training.members[0].preset.name} --seeds {len(folders)} --together",
-            compared=training.split.valid,
-        )
+    folders = [str((member.folder / "bundle").resolve()) for member in training.members]
+    bundles = members_of(folders)
+    # One that is there may be of members that were trained anew since.
+    shutil.rmtree(bundle, ignore_errors=True)
+    write_ensemble(
+        bundles,
+        bundle,
+        name=training.preset.name,
+        note=f"Made for the protocol {training.protocol.name}, fold {training.fold}.",
+        command=f"ser benchmark --protocol {training.protocol.name} "
+        f"--preset {training.members[0].preset.name} --seeds {len(folders)} --together",
+        compared=usable(training.split.valid, bundles[0].emotions, bundles[0].sampling_rate),
+    )
 
 
 def _going_on(training: Training, first: Training, progress: bool) -> tuple[Preset, str]:

@@ -287,11 +287,7 @@ def write_bundle(order: Order, fitted: Fitted) -> dict[str, Any]:
         "artefacts": [FLOAT, INT8, KERAS],
     }
     if fitted.norm is not None:
-        # Enough digits for the float32 values that the graph holds.
-        info["profile"] = {
-            "mean": [float(f"{value:.9g}") for value in fitted.norm.mean],
-            "spread": [float(f"{value:.9g}") for value in fitted.norm.spread],
-        }
+        info["profile"] = fitted.norm.to_info()
     outcomes = _judge(out, info, fitted)
     uars = {artefact: scores(outcome)["uar"] for artefact, outcome in outcomes.items()}
     # Half a point of UAR is within noise; the smaller file loads and runs no slower.

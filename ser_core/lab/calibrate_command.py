@@ -254,7 +254,7 @@ def write(
         mean = [float(f"{value:.9g}") for value in kept.home.mean]
         told = {"speakers": calibration["speakers"], "count": kept.home.count}
         info["home"] = {**told, "mean": mean}
-    folder = out if in_place else out.with_name(f".{out.name}.partial")
+    folder = out if in_place else out.resolve().with_name(f".{out.resolve().name}.partial")
     try:
         if not in_place:
             shutil.rmtree(folder, ignore_errors=True)

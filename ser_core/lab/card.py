@@ -46,7 +46,8 @@ def model_card(bundle: Bundle) -> str:
         f"## Trained on\n\n| corpus | utterances | terms |\n|---|---|---|\n{corpora}",
         *_nearest(bundle.emotions),
         f"{len(info['speakers'])} speakers, listed in `bundle.json`{_of_heads(info)}. The terms of "
-        f"this data are the model's. Made by `{info['command']}` with seed {info['seed']}.",
+        f"this data are the model's. Made by `{info['command']}`"
+        + ("." if info.get("members") else f" with seed {info['seed']}."),
         *([_lineage(info["init"])] if info.get("init") else []),
         *([_members(info["members"])] if info.get("members") else []),
         *([str(info["note"])] if info.get("note") else []),

@@ -16,16 +16,16 @@ import numpy as np
 from keras import layers
 
 from ser_core.bundle import CARD, Bundle, BundleError, write_info
-from ser_core.lab.acquaintance import acquaintance
+from ser_core.lab.acquaintance import PERHAPS_HEARD, acquaintance
 from ser_core.lab.build import spread, summary
 from ser_core.lab.card import model_card
 from ser_core.lab.corpora import Utterance
 from ser_core.lab.dataset import voiced
 from ser_core.lab.evaluation import hear_all, speaker_key
-from ser_core.lab.export import FLOAT, INT8, KERAS, check_both, export_both, load_keras
+from ser_core.lab.export import FLOAT, INT8, INT8_TOLERANCE, KERAS, check_both, export_both
 from ser_core.lab.places import Places
 from ser_core.lab.presets import FUNCTIONALS, LOGITS
-from ser_core.lab.transfer import lineage
+from ser_core.lab.transfer import lineage, load_whole
 from ser_core.profile import Norm
 from ser_core.recognizer import Recognizer
 
@@ -53,6 +53,8 @@ def members_of(names: Sequence[str]) -> list[Bundle]:
 
 def check(bundles: Sequence[Bundle]) -> None:
     """Raises `EnsembleError` for bundles that cannot answer together."""
+    if keras.backend.backend() != "tensorflow":
+        raise EnsembleError("an ensemble is made with TensorFlow alone: leave KERAS_BACKEND out")
     if len(bundles) < 2:
         raise EnsembleError("an ensemble has two bundles or more")
     first = bundles[0]
@@ -66,7 +68,7 @@ def check(bundles: Sequence[Bundle]) -> None:
                 f"{bundle.path} was fitted to where it is used (home in bundle.json): make the "
                 "ensemble of the bundles as they were, and calibrate that"
             )
-        for what in ("emotions", "sampling_rate", "window"):
+        for what in ("emotions", "sampling_rate", "window", "hop"):
             mine, its = getattr(first, what), getattr(bundle, what)
             if mine != its:
                 raise EnsembleError(
@@ -81,7 +83,7 @@ def together(bundles: Sequence[Bundle]) -> keras.Model:
     Each is at its own temperature and bias. Those that hear relative to a profile are given their
     parts of one, `(batch, k)`, and its count `(batch, 1)`: it holds their functionals in turn.
     """
-    wholes = [load_keras(bundle.path / KERAS) for bundle in bundles]
+    wholes = [_whole(bundle) for bundle in bundles]
     waveform, length = (
         keras.Input(each.shape[1:], dtype=each.dtype, name=each.name)
         for each in wholes[0].inputs[:2]
@@ -126,25 +128,29 @@ def write_ensemble(
 
     Raises:
         EnsembleError: they cannot answer together.
+        TransferError: what Keras has of one cannot be loaded.
         ExportError: an exported file does not do what the Keras model does.
         BundleError: the folder cannot be written.
     """
     check(bundles)
     whole = together(bundles)
+    info = described(bundles, whole) | {
+        "name": name,
+        "version": version,
+        "note": note,
+        "command": command,
+    }
+    samples = [voiced(u.path, info["sampling_rate"]) for u in spread(compared, 20)]
+    # Whoever serves the float is not refused for what 8 bits cost.
+    int8_tolerance = INT8_TOLERANCE if info["serve"] == INT8 else 1.0
+    out = out.resolve()
     partial = out.with_name(f".{out.name}.partial")
     try:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        info = described(bundles, whole) | {
-            "name": name,
-            "version": version,
-            "note": note,
-            "command": command,
-        }
         whole.save(partial / KERAS)
         export_both(whole, partial)
-        samples = [voiced(u.path, info["sampling_rate"]) for u in spread(compared, 20)]
-        info["agreement_with_keras"] = check_both(whole, partial, samples)
+        info["agreement_with_keras"] = check_both(whole, partial, samples, int8_tolerance)
         write_info(partial, info)
         _judge(partial, info, test)
         (partial / CARD).write_text(model_card(Bundle.load(partial.resolve())), encoding="utf-8")
@@ -173,7 +179,7 @@ def described(bundles: Sequence[Bundle], whole: keras.Model) -> dict[str, Any]:
         for corpus, count in lineage(bundle)["corpora"].items():
             corpora[corpus] = max(count, corpora.get(corpus, 0))
     heard, chose = _heard(bundles), _chose(bundles)
-    tested = [{*bundle.info.get("judged_by", {}).get("test", ())} for bundle in bundles]
+    named = all(bundle.info.get("speakers") and bundle.info.get("judged_by") for bundle in bundles)
     info: dict[str, Any] = {
         "emotions": list(first.emotions),
         "sampling_rate": first.sampling_rate,
@@ -186,11 +192,7 @@ def described(bundles: Sequence[Bundle], whole: keras.Model) -> dict[str, Any]:
         "members": [f"{bundle.name} {bundle.version}" for bundle in bundles],
         "parameters": whole.count_params(),
         "corpora": dict(sorted(corpora.items())),
-        "judged_by": {
-            "valid": sorted(chose),
-            "test": sorted(set.intersection(*tested) - heard - chose),
-        },
-        "seed": 0,
+        "judged_by": {"valid": sorted(chose), "test": []} if named else {},
         "speakers": sorted(heard),
         "artefacts": [FLOAT, INT8, KERAS],
         "metrics": {},
@@ -200,10 +202,7 @@ def described(bundles: Sequence[Bundle], whole: keras.Model) -> dict[str, Any]:
         norm = Norm(
             *(np.concatenate([getattr(n, what) for n in norms]) for what in ("mean", "spread"))
         )
-        info["profile"] = {
-            "mean": [float(f"{value:.9g}") for value in norm.mean],
-            "spread": [float(f"{value:.9g}") for value in norm.spread],
-        }
+        info["profile"] = norm.to_info()
     # The first one's functionals stand first in a profile: where its corpora lie, all others' do.
     places = [Places.of_bundle(bundle) for bundle in bundles]
     if places[0] is not None and all(
@@ -213,12 +212,25 @@ def described(bundles: Sequence[Bundle], whole: keras.Model) -> dict[str, Any]:
     return info
 
 
+def _whole(bundle: Bundle) -> keras.Model:
+    whole = load_whole(bundle)
+    logits = whole.output.get(LOGITS) if isinstance(whole.output, dict) else None
+    if logits is None or logits.shape[-1] != len(bundle.emotions):
+        raise EnsembleError(
+            f"{bundle.path / KERAS} does not answer with logits of {len(bundle.emotions)} emotions"
+        )
+    return whole
+
+
 def _judge(folder: Path, info: dict[str, Any], test: Sequence[Utterance]) -> None:
     """Add the figures of the test recordings to `bundle.json`, if there are any."""
     outcome = hear_all(Recognizer.load(folder.resolve()), test) if test else None
     if outcome is None or not outcome.heard:
         return
-    who = acquaintance(outcome.utterances, [], info["speakers"])
+    who = PERHAPS_HEARD
+    if info["judged_by"]:
+        who = acquaintance(outcome.utterances, [], info["speakers"])
+        info["judged_by"]["test"] = sorted({*map(speaker_key, outcome.utterances)})
     info["metrics"]["test"] = summary(outcome, info, who)
     write_info(folder, info)
 

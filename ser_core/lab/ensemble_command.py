@@ -13,10 +13,11 @@ from ser_core.lab.ensemble import EnsembleError, members_of, unheard, write_ense
 from ser_core.lab.evaluation import log_nearest, log_skipped
 from ser_core.lab.export import ExportError
 from ser_core.lab.parts import part_of, usable
+from ser_core.lab.transfer import TransferError
 
 logger = logging.getLogger(__name__)
 
-EXPECTED = (CorpusError, EnsembleError, ExportError)
+EXPECTED = (CorpusError, EnsembleError, ExportError, TransferError)
 """What the bundles or the data may be at fault for."""
 
 
@@ -72,7 +73,8 @@ def main(options: argparse.Namespace) -> int:
     )
     figures = info["metrics"].get("test")
     if figures is None:
-        print(f"wrote {out}; not judged: the members know every speaker there is to test on")
+        print(f"wrote {out}; not judged: there is no test speaker, named, whom no member knows")
     else:
-        print(f"wrote {out}: UAR {figures['uar']:.3f} on {figures['n']} clips of new speakers")
+        told = f"{figures['n']} clips ({figures['protocol']})"
+        print(f"wrote {out}: UAR {figures['uar']:.3f} on {told}")
     return 0

@@ -46,7 +46,7 @@ def begin_with(model: keras.Model, bundle: Bundle, preset: Preset) -> None:
     Raises:
         TransferError: the bundle has no such network.
     """
-    whole = _load(bundle)
+    whole = load_whole(bundle)
     source = next(_networks(whole), None)
     if source is None:
         raise TransferError(f"{bundle.path} has no network that {preset.name} could begin with")
@@ -105,7 +105,7 @@ def heads_of(name: str, preset: Preset, judges: Sequence[Utterance] = ()) -> Par
     if {*bundle.info.get("speakers", ())} & {speaker_key(u) for u in judges}:
         logger.warning("The heads of %s heard some who validate here: others begin anew.", name)
         return None
-    layers = _load(bundle).get_layer("relative").layers
+    layers = load_whole(bundle).get_layer("relative").layers
     # Of the network and not of bundle.json, which tells of the last speakers that it learnt from.
     (relation,) = (layer for layer in layers if isinstance(layer, RelativeToProfile))
     norm = Norm(np.array(relation.mean, np.float32), np.array(relation.spread, np.float32))
@@ -126,7 +126,12 @@ def lineage(bundle: Bundle) -> dict[str, Any]:
     }
 
 
-def _load(bundle: Bundle) -> keras.Model:
+def load_whole(bundle: Bundle) -> keras.Model:
+    """The Keras model of a bundle.
+
+    Raises:
+        TransferError: there is none that can be loaded.
+    """
     try:
         return load_keras(bundle.path / KERAS)
     except (OSError, ValueError, TypeError) as e:

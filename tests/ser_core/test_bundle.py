@@ -178,6 +178,8 @@ def test_damage_is_told_in_one_line_that_names_the_file(
         ({"corpora": [1]}, "corpora [1] is not an object"),
         ({"corpora": {"own": "many"}}, "'own' of corpora 'many' is not a finite number"),
         ({"init": "default"}, "init 'default' is not an object"),
+        ({"init": {"corpora": ["ravdess"]}}, "corpora of init .* is not an object"),
+        ({"members": "one"}, "members .one. is not a list of texts"),
         ({"calibration": "yes"}, "calibration 'yes' is not an object"),
         ({"note": 1}, "note 1 is not a text"),
         ({"version": 2}, "version 2 is not a text"),

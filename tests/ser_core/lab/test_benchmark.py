@@ -215,6 +215,13 @@ def test_models_of_all_seeds_answer_together(
     # The other seed's own cell is not finished by that.
     assert [each.seed for each in Results(tmp_path).rows()] == [0, 0]
     assert run(both, results) == []
+    # A member that was trained anew since is heard, and so is a bundle that is gone.
+    rewritten = []
+    monkeypatch.setattr(benchmark, "write_ensemble", lambda *a, **_: rewritten.append(a[1]))
+    monkeypatch.setattr(benchmark, "_judged", lambda *_: [])
+    monkeypatch.setattr(benchmark.Recognizer, "load", lambda _: None)
+    run(both, Results(tmp_path / "elsewhere"))
+    assert rewritten == [both.folder / "bundle"]
 
 
 def test_an_ensemble_waits_for_its_members(ravdess: Path, tmp_path: Path) -> None:

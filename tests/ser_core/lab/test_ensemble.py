@@ -148,6 +148,7 @@ def test_the_command_writes_a_bundle_that_is_judged(
 ) -> None:
     bundle, said = three[0].bundle, three[1]
     assert f"wrote {bundle.path}: UAR 0." in said
+    assert "on 6 clips (exported model, speakers never heard, no reference recordings)" in said
     info = bundle.info
     assert info["members"] == ["one 1.0.0", "plain 1.1.0", "other 1.2.0"]
     assert info["parameters"] == sum(each.info["parameters"] for each in members)
@@ -199,12 +200,17 @@ def test_it_is_served_in_8_bits_where_all_its_members_are(members: list[Bundle])
 
 
 def test_who_knows_whom_is_said_of_all_members(members: list[Bundle]) -> None:
-    knowing = replace(
-        members[0], info={**members[0].info, "speakers": ["b/b4", "b/b3"], "judged_by": {}}
-    )
-    info = described([knowing, members[2]], together(members[::2]))
+    judges = {"valid": ["b/b1"], "test": []}
+    speakers = ["b/b4", "b/b3"]
+    own = members[0].info
+    knowing = replace(members[0], info={**own, "speakers": speakers, "judged_by": judges})
+    model = together(members[::2])
+    info = described([knowing, members[2]], model)
     assert info["speakers"] == ["a/a1", "a/a2", "a/a3", "b/b1", "b/b2", "b/b3", "b/b4"]
-    assert info["judged_by"] == {"valid": ["a/a4", "b/b3"], "test": []}
+    assert info["judged_by"] == {"valid": ["a/a4", "b/b1", "b/b3"], "test": []}
+    # Where one does not say by whom it was chosen, nobody can say so of the ensemble.
+    silent = replace(members[0], info={**own, "judged_by": {}})
+    assert described([silent, members[2]], model)["judged_by"] == {}
 
 
 def test_terms_of_what_a_member_began_with_are_its_own(members: list[Bundle]) -> None:
@@ -237,7 +243,8 @@ def test_nobody_left_to_test_is_said(
 ) -> None:
     knowing = changed(members[1], tmp_path / "knowing", speakers=["a/a1", "b/b4"])
     assert ser_ensemble(manifest, [knowing, members[1]], "--out", "two") == 0
-    assert "not judged: the members know every speaker there is" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "not judged: there is no test speaker, named, whom no member knows" in said
     assert json.loads(Path("two/bundle.json").read_text())["metrics"] == {}
     assert "lowers its accuracy." in Path("two", CARD).read_text()
 
@@ -258,6 +265,7 @@ def test_bundles_that_do_not_go_together_are_refused(
         ([first, first], "is named twice"),
         ([first, other], r"emotions angry, neutral, sad, and angry, neutral, happy"),
         ([first, changed(first, tmp_path / "long", window=0.75)], r"window 0\.5, and 0\.75"),
+        ([first, changed(first, tmp_path / "slow", hop=0.5)], r"hop 0\.25, and 0\.5"),
         ([first, bare], r"has no model\.keras"),
         ([first, homely], "was fitted to where it is used"),
     ):
@@ -268,6 +276,45 @@ def test_bundles_that_do_not_go_together_are_refused(
     assert not Path("odd").exists()
     with pytest.raises(BundleError, match="no bundle 'nowhere'"):
         members_of([str(first.path), "nowhere"])
+
+
+def test_damaged_members_are_told_in_one_line(
+    members: list[Bundle], manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    junk = changed(members[1], tmp_path / "junk")
+    (junk.path / "model.keras").write_bytes(b"weights")
+    write_info(junk.path, junk.info)
+    emotions = [*members[1].emotions, "happy"]
+    two = [changed(members[1], tmp_path / name, emotions=emotions) for name in ("more", "most")]
+    for bundles, message in (
+        ([members[1], junk], "has no model.keras that can be loaded: "),
+        (two, "does not answer with logits of 4 emotions"),
+    ):
+        assert ser_ensemble(manifest, bundles, "--out", "odd") == 1
+        said = capsys.readouterr().err
+        assert message in said
+        assert said.splitlines()[-1].startswith("ser: ")
+    assert not Path("odd").exists()
+
+
+def test_who_may_have_been_heard_is_not_called_new(
+    members: list[Bundle], manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A member that does not name all its speakers may know those who test."""
+    silent = changed(members[1], tmp_path / "silent", judged_by={})
+    assert ser_ensemble(manifest, [silent, members[1]], "--out", "two") == 0
+    assert "speakers not all named, perhaps heard before" in capsys.readouterr().out
+    info = json.loads(Path("two/bundle.json").read_text())
+    assert "perhaps heard before" in info["metrics"]["test"]["protocol"]
+    assert info["judged_by"] == {}
+
+
+def test_an_ensemble_needs_tensorflow(
+    members: list[Bundle], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    with pytest.raises(EnsembleError, match="leave KERAS_BACKEND out"):
+        check(members)
 
 
 def test_what_is_there_is_not_overwritten(
