@@ -1,7 +1,7 @@
 """Several bundles as one, which answers what they say on average.
 
 Networks that learnt the same from other beginnings are wrong in other places: their mean is right
-more often than any of them. What they compute alike, the spectrum and the functionals, a LiteRT
+more often than most of them. What they compute alike, the spectrum and the functionals, a LiteRT
 file computes once.
 """
 
