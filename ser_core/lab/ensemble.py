@@ -5,7 +5,6 @@ more often than most of them. What they compute alike, the spectrum and the func
 file computes once.
 """
 
-import logging
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,8 +27,6 @@ from ser_core.lab.presets import FUNCTIONALS, LOGITS
 from ser_core.lab.transfer import lineage, load_whole
 from ser_core.profile import Norm
 from ser_core.recognizer import Recognizer
-
-logger = logging.getLogger(__name__)
 
 PRESET = "ensemble"
 """What `bundle.json` calls the design."""

@@ -1,7 +1,6 @@
 """`ser ensemble`: its arguments, and what it prints."""
 
 import argparse
-import logging
 from pathlib import Path
 
 from ser_core.bundle import is_file_name
@@ -14,8 +13,6 @@ from ser_core.lab.evaluation import log_nearest, log_skipped
 from ser_core.lab.export import ExportError
 from ser_core.lab.parts import part_of, usable
 from ser_core.lab.transfer import TransferError
-
-logger = logging.getLogger(__name__)
 
 EXPECTED = (CorpusError, EnsembleError, ExportError, TransferError)
 """What the bundles or the data may be at fault for."""
