@@ -2,7 +2,8 @@
 
 import re
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -40,21 +41,33 @@ def export_litert(model: keras.Model, path: Path, *, int8: bool = False) -> None
     Raises:
         ExportError: LiteRT lacks an operation that the model needs.
     """
+    with _saved(model) as saved:
+        path.write_bytes(_litert(saved, int8))
+
+
+def export_both(model: keras.Model, folder: Path) -> None:
+    """Write both LiteRT files of a model, float and int8, as `export_litert` does."""
+    with _saved(model) as saved:
+        (folder / FLOAT).write_bytes(_litert(saved, int8=False))
+        (folder / INT8).write_bytes(_litert(saved, int8=True))
+
+
+@contextmanager
+def _saved(model: keras.Model) -> Iterator[str]:
+    """A folder with what converters read, which takes longer to write than to convert."""
     archive = keras.export.ExportArchive()
     archive.track(model)
     archive.add_endpoint(name="predict", fn=endpoint(model), input_signature=signature(model))
     with tempfile.TemporaryDirectory() as folder:
         archive.write_out(folder, verbose=False)
-        converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=["predict"])
-        if int8:
-            converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        path.write_bytes(converted(converter))
+        yield folder
 
 
-def export_both(whole: keras.Model, folder: Path) -> None:
-    """Write both LiteRT files of a model, float and int8."""
-    export_litert(whole, folder / FLOAT)
-    export_litert(whole, folder / INT8, int8=True)
+def _litert(saved: str, int8: bool) -> bytes:
+    converter = tf.lite.TFLiteConverter.from_saved_model(saved, signature_keys=["predict"])
+    if int8:
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    return converted(converter)
 
 
 def signature(model: keras.Model) -> list[tf.TensorSpec]:

@@ -138,6 +138,6 @@ def test_the_figures_of_a_bundle_are_by_corpus_and_by_sex() -> None:
     judged = outcome("xy", [0, 1], [0, 0])
     judged.utterances[0] = replace(judged.utterances[0], sex="F")
     info = {"temperature": 1.0, "threshold": 0.5}
-    figures = build._summary(judged, info, "speakers never heard")
+    figures = build.summary(judged, info, "speakers never heard")
     assert figures["corpora"]["y"] == {"n": 1, "accuracy": 0.0, "uar": 0.0}
     assert figures["sexes"] == {"female": {"n": 1, "accuracy": 1.0, "uar": 1.0}}

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ser_core import Recognizer
 from ser_core.cli import main
-from ser_core.lab import build, heads, relative
+from ser_core.lab import build, export, heads, relative
 from ser_core.lab.corpora import Utterance, read
 from ser_core.lab.evaluation import Outcome, hear_all
 from ser_core.lab.export import load_keras
@@ -141,8 +141,8 @@ def test_a_bundle_says_whom_its_heads_heard_and_is_judged_by_others(
 ) -> None:
     monkeypatch.setitem(PRESETS, "quick", replace(QUICK, name="quick"))
     exported: list[Any] = []
-    export = build._export
-    monkeypatch.setattr(build, "_export", lambda *a: (exported.append(a[0]), export(*a)))
+    export_both = export.export_both
+    monkeypatch.setattr(export, "export_both", lambda *a: (exported.append(a[0]), export_both(*a)))
     asked: list[list[str]] = []
 
     def hearing(recognizer: Recognizer, utterances: Sequence[Utterance]) -> Outcome:
