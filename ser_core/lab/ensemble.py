@@ -151,8 +151,6 @@ def write_ensemble(
         write_info(partial, info)
         _judge(partial, info, test)
         (partial / CARD).write_text(model_card(Bundle.load(partial.resolve())), encoding="utf-8")
-        if out.is_dir() and not any(out.iterdir()):
-            out.rmdir()
         partial.rename(out)
     except OSError as e:
         raise BundleError(f"{out} cannot be written: {e.strerror or e}") from e

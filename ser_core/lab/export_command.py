@@ -20,7 +20,7 @@ from ser_core.lab.arguments import DATA_HELP, positive
 from ser_core.lab.corpora import CorpusError, Utterance, read
 from ser_core.lab.dataset import voiced
 from ser_core.lab.evaluation import log_skipped, speaker_key
-from ser_core.lab.export import ExportError, export_litert, load_keras
+from ser_core.lab.export import KERAS, ExportError, export_litert, load_keras
 from ser_core.lab.export_h5 import export_h5
 from ser_core.lab.export_int8 import Parts, Windows, cut, export_int8
 from ser_core.lab.export_onnx import export_onnx
@@ -71,9 +71,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def main(options: argparse.Namespace) -> int:
     """Write the file and what a device must know of it, and say how well it answers."""
     bundle = Bundle.load(options.model)
-    source = bundle.path / "model.keras"
+    source = bundle.path / KERAS
     if not source.is_file():
-        raise ExportError(f"{bundle.path} has no model.keras to export: only its LiteRT files")
+        raise ExportError(f"{bundle.path} has no {KERAS} to export: only its LiteRT files")
     target: str = options.to
     out = options.out or Path(f"{bundle.name}.{TARGETS[target][0]}")
     sidecar = out.with_name(f"{out.name}.json")

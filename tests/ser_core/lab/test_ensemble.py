@@ -242,6 +242,7 @@ def test_nobody_left_to_test_is_said(
     members: list[Bundle], manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     knowing = changed(members[1], tmp_path / "knowing", speakers=["a/a1", "b/b4"])
+    Path("two").mkdir()  # an empty folder is no bundle
     assert ser_ensemble(manifest, [knowing, members[1]], "--out", "two") == 0
     said = capsys.readouterr().out
     assert "not judged: there is no test speaker, named, whom no member knows" in said
