@@ -16,7 +16,7 @@ import keras
 import numpy as np
 
 import ser_core
-from ser_core.bundle import INFO
+from ser_core.bundle import INFO, Bundle
 from ser_core.lab.acquaintance import heard_before
 from ser_core.lab.benchmark_results import Results, Row, held
 from ser_core.lab.build import NetworksFitted, Order, train_on
@@ -26,7 +26,8 @@ from ser_core.lab.classics import Classic
 from ser_core.lab.corpora import Utterance
 from ser_core.lab.ensemble import members_of, write_ensemble
 from ser_core.lab.evaluation import Outcome, figures, hear_all
-from ser_core.lab.parts import usable
+from ser_core.lab.export import KERAS
+from ser_core.lab.parts import in_words, known_by, usable
 from ser_core.lab.presets import Preset
 from ser_core.lab.protocols import Protocol, protocol
 from ser_core.lab.referencing import draw_profiles
@@ -75,6 +76,10 @@ class Training:
         for fields, newer in ((preset, "dynamics"), (preset["schedule"], "mixstyle")):
             if not fields.get(newer):
                 fields.pop(newer, None)
+        if self.protocol.begin:
+            preset["begin"] = Bundle.load(self.protocol.begin).info["artefacts"].get(KERAS)
+        if self.protocol.members:
+            preset["members"] = [member.design for member in self.members]
         settings = json.dumps(preset, default=str, sort_keys=True)
         return hashlib.sha256(settings.encode()).hexdigest()[:8]
 
@@ -97,9 +102,11 @@ class Training:
 
     @property
     def epochs(self) -> int:
-        """Epochs at most, those of what is trained before with them."""
+        """Epochs at most, those of what is trained before with them, but not those of a bundle."""
         if self.members:
             return max(member.epochs for member in self.members)
+        if self.protocol.begin:
+            return MORE_EPOCHS
         own = self.preset.schedule.epochs
         return own if self.first is None else self.first.epochs + MORE_EPOCHS
 
@@ -134,15 +141,18 @@ def trainings(
     plan: list[Training] = []
     for each in protocols:
         before = [protocol(each.after)] if each.after else []
+        together_with = [protocol(name) for name in each.members]
         for seed in range(seeds):
             splits = each.splits(utterances, seed)
             for preset in presets:
                 wanted = replace(preset, emotions=each.emotions)
                 firsts = trainings(utterances, before, [preset], 1, data)
+                answering = trainings(utterances, together_with, [preset], seed + 1, data)
                 plan += [
                     Training(
                         each, index + 1, len(splits), split, wanted, seed, data,
                         replace(firsts[index % len(firsts)], seed=seed) if firsts else None,
+                        tuple(m for m in answering if (m.fold, m.seed) == (index + 1, seed)),
                     )
                     for index, split in enumerate(splits)
                 ]  # fmt: skip
@@ -207,7 +217,9 @@ def _trained(training: Training, progress: bool) -> float | None:
         return None
     if not (bundle / INFO).is_file():
         preset, init = training.preset, ""
-        if training.first is not None:
+        if training.protocol.begin:
+            preset, init = _more(training), _never_heard(training)
+        elif training.first is not None:
             preset, init = _going_on(training, training.first, progress)
         resume = begun(bundle / "work")
         order = Order(
@@ -251,31 +263,49 @@ def _answer_together(training: Training, bundle: Path, progress: bool) -> None:
     bundles = members_of(folders)
     # One that is there may be of members that were trained anew since.
     shutil.rmtree(bundle, ignore_errors=True)
+    preset = training.members[0].preset.name
+    seeds = f" --seeds {len(folders)} --together" if training.preset.name != preset else ""
     write_ensemble(
         bundles,
         bundle,
         name=training.preset.name,
         note=f"Made for the protocol {training.protocol.name}, fold {training.fold}.",
-        command=f"ser benchmark --protocol {training.protocol.name} "
-        f"--preset {training.members[0].preset.name} --seeds {len(folders)} --together",
+        command=f"ser benchmark --protocol {training.protocol.name} --preset {preset}{seeds}",
         compared=usable(training.split.valid, bundles[0].emotions, bundles[0].sampling_rate),
     )
 
 
 def _going_on(training: Training, first: Training, progress: bool) -> tuple[Preset, str]:
     """How it goes on, and from which bundle, which is trained where there is none yet."""
-    if not isinstance(training.preset, Preset):
-        raise TrainingError(f"{training.preset.name} cannot go on from a model: it is begun anew")
+    preset = _more(training)
     with held(first.folder.with_suffix(".lock")) as mine:
         if not mine:
             raise TrainingError(f"{first.name} is being trained: run again when that is done")
         _trained(first, progress)
+    return preset, str((first.folder / "bundle").resolve())
+
+
+def _more(training: Training) -> Preset:
+    """The preset for a network that begins with what another one has learnt."""
+    if not isinstance(training.preset, Preset):
+        raise TrainingError(f"{training.preset.name} cannot go on from a model: it is begun anew")
     schedule = replace(
         training.preset.schedule, epochs=MORE_EPOCHS, learning_rate=LEARNING_RATE, warm_up=1
     )
     # As with `ser train --init`: what it begins with has learnt from its teachers already.
-    preset = replace(training.preset, schedule=schedule, teachers=0)
-    return preset, str((first.folder / "bundle").resolve())
+    return replace(training.preset, schedule=schedule, teachers=0)
+
+
+def _never_heard(training: Training) -> str:
+    """The bundle that the protocol begins with.
+
+    Raises:
+        TrainingError: it has heard who is tested.
+    """
+    bundle = Bundle.load(training.protocol.begin)
+    if known := known_by(bundle.info, training.split.test):
+        raise TrainingError(f"{bundle.path} {in_words(known)}, who are tested here")
+    return training.protocol.begin
 
 
 def _judged(
