@@ -79,10 +79,14 @@ class RelativeToProfile(layers.Layer):  # type: ignore[misc]
 
     def call(self, inputs: Any) -> Any:
         functionals, profile, count = inputs
+        return self.relative(functionals, profile, count, ops)
+
+    def relative(self, functionals: Any, profile: Any, count: Any, xp: Any = np) -> Any:
+        """What the layer says, computed by `xp`: NumPy, which a few numbers cost less, or Keras."""
         # Where nothing counts, whatever stands in the profile must not be looked at.
-        known = ops.where(ops.greater(count, 0), profile, self._mean)
-        normal = self._mean + trust(count) * (known - self._mean)
-        return ops.clip((functionals - normal) * self._scale, -FURTHEST, FURTHEST)
+        known = xp.where(xp.greater(count, 0), profile, self._mean)
+        normal = self._mean + trust(count, xp) * (known - self._mean)
+        return xp.clip((functionals - normal) * self._scale, -FURTHEST, FURTHEST)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "mean": self.mean, "spread": self.spread}
@@ -131,9 +135,9 @@ class ByAcquaintance(layers.Layer):  # type: ignore[misc]
         return {**super().get_config(), **own}
 
 
-def trust(count: Any) -> Any:
+def trust(count: Any, xp: Any = ops) -> Any:
     """What a profile of so many recordings counts beside the population's mean, 0 to 1."""
-    count = ops.maximum(count, 0.0)
+    count = xp.maximum(count, 0.0)
     return count / (count + SHRINKAGE)
 
 
@@ -379,8 +383,8 @@ def fit_head(
         profiles = np.array([profile for profile, _ in found])
         count = np.array([[number] for _, number in found], np.float32)
         move = moves(rows)
-        x = relation([data.functionals[drawn, rows] + move, profiles + move, count])
-        model.train_on_batch(*_mixed(np.asarray(x), truth[rows], rng))
+        x = relation.relative(data.functionals[drawn, rows] + move, profiles + move, count)
+        model.train_on_batch(*_mixed(x, truth[rows], rng))
     return model
 
 

@@ -50,6 +50,17 @@ def test_far_off_values_are_cut() -> None:
     assert relative(1e9, 4.0, 3.0) == 6.0
 
 
+def test_numpy_computes_what_the_layer_does() -> None:
+    rng = np.random.default_rng(0)
+    functionals, profile = rng.normal(1, 9, (2, 4, SIZE)).astype(np.float32)
+    profile[0] = np.nan
+    count = np.array([[0], [1], [3], [10]], np.float32)
+    heard = relation().relative(functionals, profile, count)
+    assert heard.dtype == np.float32
+    np.testing.assert_allclose(heard, relation()([functionals, profile, count]), rtol=1e-5)
+    assert np.abs(heard).max() == 6.0
+
+
 def described(speakers: int, utterances: int, seed: int) -> Described:
     """Speakers differ far more than emotions: the label is a small step from one's own normal."""
     rng = np.random.default_rng(seed)
