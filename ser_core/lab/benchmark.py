@@ -140,23 +140,34 @@ def trainings(
     """
     plan: list[Training] = []
     for each in protocols:
-        before = [protocol(each.after)] if each.after else []
-        together_with = [protocol(name) for name in each.members]
         for seed in range(seeds):
             splits = each.splits(utterances, seed)
             for preset in presets:
                 wanted = replace(preset, emotions=each.emotions)
-                firsts = trainings(utterances, before, [preset], 1, data)
-                answering = trainings(utterances, together_with, [preset], seed + 1, data)
+                names = [each.after] if each.after else []
+                before = _of_protocols(names, utterances, preset, seed, data)
+                answering = _of_protocols(each.members, utterances, preset, seed, data)
                 plan += [
                     Training(
                         each, index + 1, len(splits), split, wanted, seed, data,
-                        replace(firsts[index % len(firsts)], seed=seed) if firsts else None,
-                        tuple(m for m in answering if (m.fold, m.seed) == (index + 1, seed)),
+                        before[index % len(before)] if before else None,
+                        tuple(member for member in answering if member.fold == index + 1),
                     )
                     for index, split in enumerate(splits)
                 ]  # fmt: skip
     return plan + (_together(plan, seeds) if together else [])
+
+
+def _of_protocols(
+    names: Sequence[str],
+    utterances: Sequence[Utterance],
+    preset: Preset | Classic,
+    seed: int,
+    data: str,
+) -> list[Training]:
+    """What one seed trains for the protocols of these names."""
+    plan = trainings(utterances, [protocol(name) for name in names], [preset], seed + 1, data)
+    return [training for training in plan if training.seed == seed]
 
 
 def _together(plan: Sequence[Training], seeds: int) -> list[Training]:

@@ -109,10 +109,12 @@ def _random(corpus: str, utterances: Utterances, seed: int) -> list[Split]:
     return [Split(inner.train, inner.test, outer.test)]
 
 
-def _folds(name: str, with_others: bool, utterances: Utterances, _: int) -> list[Split]:
+def _folds(name: str, with_others: bool, utterances: Utterances, seed: int) -> list[Split]:
     others = _without("ravdess", utterances) if with_others else []
     return [
-        _joined(fold.with_validation(), others) for fold in folds(_of("ravdess", utterances), name)
+        # Models of several seeds, other actors having chosen each, have learnt from more together.
+        _joined(fold.with_validation(seed=seed), others)
+        for fold in folds(_of("ravdess", utterances), name)
     ]
 
 

@@ -284,6 +284,17 @@ def test_a_model_goes_on_from_the_one_that_heard_the_others(
     assert "with-others" in then.init
 
 
+def test_a_seed_goes_on_from_the_model_that_kept_the_same_actors_away(ravdess: Path) -> None:
+    other = Utterance(Path("other.wav"), "angry", "someone", "F", "emodb")
+    utterances = [*read(ravdess).utterances, other]
+    wanted = [protocol("ravdess-5x4-after-others")]
+    plan = trainings(utterances, wanted, [PLAIN], 2, "data")
+    assert [each.first.seed for each in plan if each.first] == [0] * 5 + [1] * 5
+    for each in plan:
+        assert each.first is not None
+        assert each.first.split.valid == each.split.valid
+
+
 def test_all_folds_go_on_from_one_model_where_there_is_one(
     ravdess: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

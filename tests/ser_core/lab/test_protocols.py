@@ -122,6 +122,15 @@ def test_from_others_every_fold_begins_with_a_model_that_never_heard_the_corpus(
     assert "ravdess" not in {u.corpus for u in (*before.train, *before.valid)}
 
 
+def test_another_seed_has_other_actors_choose_and_the_same_ones_tested() -> None:
+    first, second = (protocol("ravdess-5x4").splits(RAVDESS, seed) for seed in (0, 1))
+    assert [split.test for split in first] == [split.test for split in second]
+    for one, other in zip(first, second, strict=True):
+        assert nobody_is_on_two_sides(other)
+        assert len(speakers(one.valid)) == len(speakers(other.valid)) == 2
+    assert [speakers(split.valid) for split in first] != [speakers(split.valid) for split in second]
+
+
 @pytest.mark.parametrize("name", ["ravdess-5x4", "crema-d"])
 def test_after_others_trains_what_alone_does_and_keeps_the_same_speakers_away(name: str) -> None:
     after = protocol(f"{name}-after-others")
