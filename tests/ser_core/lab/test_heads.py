@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ser_core import Recognizer
 from ser_core.cli import main
-from ser_core.lab import build, export, heads, relative
+from ser_core.lab import build, export, heads
 from ser_core.lab.corpora import Utterance, read
 from ser_core.lab.evaluation import Outcome, hear_all
 from ser_core.lab.export import load_keras
@@ -69,7 +69,7 @@ Fits = list[tuple[Described, keras.Model]]
 
 @pytest.fixture
 def fits(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> Fits:
-    """All that are made in a test, with one head of each kind, in the corpus's folder."""
+    """All that are made in a test, in the corpus's folder."""
     made: Fits = []
 
     def noting(data: Described, **how: Any) -> keras.Model:
@@ -77,7 +77,6 @@ def fits(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> Fits:
         return made[-1][1]
 
     monkeypatch.setattr(heads, "fit_relative", noting)
-    monkeypatch.setattr(relative, "HEADS", 1)
     monkeypatch.chdir(trained.manifest.parent)
     return made
 

@@ -6,9 +6,9 @@ import keras
 import numpy as np
 import pytest
 
+from ser_core.lab import relative as of_profiles
 from ser_core.lab import targets
 from ser_core.lab.relative import (
-    HEADS,
     NARROW_SHARE,
     NARROW_SHARE_KNOWN,
     PRIOR,
@@ -177,6 +177,27 @@ def test_heads_that_go_on_know_what_their_parent_s_have_learnt(fitted: keras.Mod
     assert np.abs(anew - before).mean() > 0.2
 
 
+def test_several_heads_of_each_kind_are_fitted_from_other_seeds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seeds: list[int] = []
+
+    def fit(data: Described, classes: int, *, name: str, seed: int, **_: object) -> keras.Model:
+        seeds.append(seed)
+        return head(data.functionals.shape[2], classes, name=name)
+
+    monkeypatch.setattr(of_profiles, "HEADS", 3)
+    monkeypatch.setattr(of_profiles, "fit_head", fit)
+    model = fit_relative(described(2, 2, 0), 2, SIZE - 2, seed=5)
+    assert seeds == [5, 6, 7] * 2
+    heads = {each.name: each for each in model.layers if isinstance(each, keras.Model)}
+    assert {name: each.input_shape[-1] for name, each in heads.items()} == {
+        f"{kind}_{n}": size
+        for kind, size in (("wide", SIZE), ("narrow", SIZE - 2))
+        for n in range(3)
+    }
+
+
 @pytest.mark.parametrize(
     ("functionals", "classes", "narrow", "fits"),
     [
@@ -190,7 +211,11 @@ def test_heads_of_another_kind_do_not_fit(
     functionals: int, classes: int, narrow: int, *, fits: bool
 ) -> None:
     kinds = {"wide": SIZE, "narrow": SIZE - 2}
-    heads = {f"{kind}_{n}": head(size, 2) for kind, size in kinds.items() for n in range(HEADS)}
+    heads = {
+        f"{kind}_{n}": head(size, 2)
+        for kind, size in kinds.items()
+        for n in range(of_profiles.HEADS)
+    }
     parent = Parent(described(3, 4, 0).norm(), heads)
     assert parent.fits(functionals, classes, narrow) == fits
     fewer = replace(parent, heads={"wide_0": heads["wide_0"]})
