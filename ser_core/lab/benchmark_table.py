@@ -39,18 +39,28 @@ class Line:
         return len({row.fold for row in self.rows})
 
     @property
-    def seeds(self) -> int:
-        """How many seeds there are."""
-        return len({row.seed for row in self.rows})
+    def seeds(self) -> str:
+        """How many seeds each fold has."""
+        counts = [len(rows) for rows in self._by_fold()]
+        fewest, most = min(counts), max(counts)
+        return str(most) if fewest == most else f"{fewest} to {most}"
 
     def mean(self, name: str) -> float:
-        """Of a figure over folds and seeds."""
-        return statistics.fmean(getattr(row, name) for row in self.rows)
+        """Of a figure over the folds, each of which counts the same, and their seeds."""
+        return statistics.fmean(
+            statistics.fmean(getattr(row, name) for row in rows) for rows in self._by_fold()
+        )
 
     def deviation(self, name: str) -> float | None:
         """The standard deviation of a figure; None of a single cell."""
         values = [getattr(row, name) for row in self.rows]
         return statistics.stdev(values) if len(values) > 1 else None
+
+    def _by_fold(self) -> list[list[Row]]:
+        folds: dict[int, list[Row]] = defaultdict(list)
+        for row in self.rows:
+            folds[row.fold].append(row)
+        return [*folds.values()]
 
 
 def lines(rows: Sequence[Row]) -> list[Line]:
@@ -174,7 +184,7 @@ def _details(found: Sequence[Line]) -> str:
         table.append([
             one.protocol, one.speakers_heard, f"`{one.preset}`", str(one.references),
             _spread(line, "uar"), _spread(line, "accuracy"), _point(line.mean("ece")), folds,
-            str(line.seeds), f"{_tested(line):,}", f"{one.parameters:,}",
+            line.seeds, f"{_tested(line):,}", f"{one.parameters:,}",
             f"{one.bytes / 1e6:.2f}", f"{_least(line):.2f}", str(one.epochs),
         ])  # fmt: skip
     return _table(table)

@@ -23,10 +23,17 @@ def table_of(rows: list[Row]) -> list[dict[str, str]]:
 def test_folds_and_seeds_are_averaged() -> None:
     seeds = [replace(row, seed=1, uar=row.uar + 0.02) for row in FOLDS]
     (line,) = lines([*FOLDS, *seeds])
-    assert (line.folds, line.seeds) == (5, 2)
+    assert (line.folds, line.seeds) == (5, "2")
     assert line.mean("uar") == pytest.approx(0.61)
     # The sample's deviation of .4, .42, .5, .52 ... .82.
     assert line.deviation("uar") == pytest.approx(0.1494, abs=1e-4)
+
+
+def test_a_fold_of_more_seeds_counts_no_more() -> None:
+    (line,) = lines([*FOLDS, replace(FOLDS[0], seed=1, uar=0.2)])
+    # The first fold has .3 on average, the others .5 to .8.
+    assert line.mean("uar") == pytest.approx(0.58)
+    assert "| 5 | 1 to 2 | 240 |" in markdown(line.rows)
 
 
 def test_one_cell_has_no_deviation() -> None:
