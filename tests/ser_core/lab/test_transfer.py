@@ -12,7 +12,7 @@ import pytest
 
 from ser_core.bundle import Bundle, BundleError, write_info
 from ser_core.cli import main
-from ser_core.lab import build, heads, presets, training, training_command
+from ser_core.lab import build, heads, presets, relative, training, training_command
 from ser_core.lab.card import model_card
 from ser_core.lab.corpora import Utterance, read
 from ser_core.lab.export import load_keras
@@ -265,6 +265,7 @@ def test_heads_go_on_from_those_of_a_bundle_that_hears_the_same_emotions(
     assert "The heads of default heard some who validate here: others begin anew." in caplog.text
     assert heads_of(str(parent.path), TINY) is None
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(relative, "HEADS", 3)  # as many as the bundle has
     monkeypatch.setattr(heads, "STEPS_GOING_ON", 2)
     monkeypatch.setattr(heads, "halves_of", lambda _: [])  # no judges: they would go on alike
     options = ["--init", "default", "--epochs", "1", "--clips", "64", "--out", "mine"]
