@@ -78,8 +78,6 @@ class Training:
                 fields.pop(newer, None)
         if self.protocol.begin:
             preset["begin"] = Bundle.load(self.protocol.begin).info["artefacts"].get(KERAS)
-        if self.protocol.members:
-            preset["members"] = [member.design for member in self.members]
         settings = json.dumps(preset, default=str, sort_keys=True)
         return hashlib.sha256(settings.encode()).hexdigest()[:8]
 
@@ -144,29 +142,24 @@ def trainings(
             splits = each.splits(utterances, seed)
             for preset in presets:
                 wanted = replace(preset, emotions=each.emotions)
-                names = [each.after] if each.after else []
-                before = _of_protocols(names, utterances, preset, seed, data)
-                answering = _of_protocols(each.members, utterances, preset, seed, data)
+                before = _before(each, utterances, preset, seed, data)
                 plan += [
                     Training(
                         each, index + 1, len(splits), split, wanted, seed, data,
                         before[index % len(before)] if before else None,
-                        tuple(member for member in answering if member.fold == index + 1),
                     )
                     for index, split in enumerate(splits)
                 ]  # fmt: skip
     return plan + (_together(plan, seeds) if together else [])
 
 
-def _of_protocols(
-    names: Sequence[str],
-    utterances: Sequence[Utterance],
-    preset: Preset | Classic,
-    seed: int,
-    data: str,
+def _before(
+    each: Protocol, utterances: Sequence[Utterance], preset: Preset | Classic, seed: int, data: str
 ) -> list[Training]:
-    """What one seed trains for the protocols of these names."""
-    plan = trainings(utterances, [protocol(name) for name in names], [preset], seed + 1, data)
+    """What is trained first, with the same seed: nothing where it is after no other protocol."""
+    if not each.after:
+        return []
+    plan = trainings(utterances, [protocol(each.after)], [preset], seed + 1, data)
     return [training for training in plan if training.seed == seed]
 
 
@@ -275,13 +268,13 @@ def _answer_together(training: Training, bundle: Path, progress: bool) -> None:
     # One that is there may be of members that were trained anew since.
     shutil.rmtree(bundle, ignore_errors=True)
     preset = training.members[0].preset.name
-    seeds = f" --seeds {len(folders)} --together" if training.preset.name != preset else ""
     write_ensemble(
         bundles,
         bundle,
         name=training.preset.name,
         note=f"Made for the protocol {training.protocol.name}, fold {training.fold}.",
-        command=f"ser benchmark --protocol {training.protocol.name} --preset {preset}{seeds}",
+        command=f"ser benchmark --protocol {training.protocol.name} --preset {preset} "
+        f"--seeds {len(folders)} --together",
         compared=usable(training.split.valid, bundles[0].emotions, bundles[0].sampling_rate),
     )
 

@@ -47,8 +47,6 @@ class Protocol:
     from the one that it has."""
     begin: str = ""
     """The bundle, by its name, that these models go on from, in place of such a protocol."""
-    members: tuple[str, ...] = ()
-    """Protocols of the same folds whose models answer together: none is trained for this one."""
 
     def splits(self, utterances: Utterances, seed: int = 0) -> list[Split]:
         """Train, valid and test of each fold.
@@ -172,9 +170,6 @@ def _ravdess_folds(name: str) -> list[Protocol]:
         Protocol(f"{name}-from-open", f"{text}; the bundle open, which heard CREMA-D and EmoDB, "
                  "goes on with RAVDESS alone", EMOTIONS_8, "ravdess",
                  partial(_folds, name, False), begin="open"),
-        Protocol(f"{name}-together", f"{text}; models of {name} and {name}-from-open answer "
-                 "together", EMOTIONS_8, "ravdess", partial(_folds, name, False),
-                 members=(name, f"{name}-from-open")),
     ]  # fmt: skip
 
 

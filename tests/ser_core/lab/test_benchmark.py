@@ -401,8 +401,7 @@ def test_a_checkpoint_of_another_training_is_not_gone_on_with(
         (
             ["--protocol", "crema-d", "--preset", "plain"],
             "ser: crema-d: It tests on the corpus cremad; here is ravdess. Protocols that work "
-            "with these recordings: ravdess-random, ravdess-5x4, ravdess-5x4-from-open, "
-            "ravdess-5x4-together.\n",
+            "with these recordings: ravdess-random, ravdess-5x4, ravdess-5x4-from-open.\n",
         ),
         (["--preset", "plain"], "ser: a benchmark needs --protocol and --preset; --table alone"),
         (["--table", "--into", "none.md"], "ser: none.md: No such file"),

@@ -1,4 +1,4 @@
-"""Cells of models that begin with a shipped bundle, and of several that answer together."""
+"""Cells of models that begin with a shipped bundle."""
 
 import json
 import shutil
@@ -34,9 +34,8 @@ def working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def planned(name: str, *presets: Any, seeds: int = 1, together: bool = False) -> list[Training]:
-    wanted = [protocol(name)]
-    return trainings(RAVDESS, wanted, presets or [DEFAULT], seeds, "data", together=together)
+def planned(name: str, *presets: Any) -> list[Training]:
+    return trainings(RAVDESS, [protocol(name)], presets or [DEFAULT], 1, "data")
 
 
 def from_a_copy(folder: Path, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> Training:
@@ -100,66 +99,6 @@ def test_another_network_to_begin_with_is_another_design(
     info["artefacts"][keras.name] = sha256(keras)
     (tmp_path / "copy" / INFO).write_text(json.dumps(info))
     assert copied.design != shipped.design
-
-
-def test_models_of_two_protocols_answer_together(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    plan = planned("ravdess-5x4-together", seeds=2, together=True)
-    assert [[member.name for member in each.members] for each in plan[5:11:5]] == [
-        [
-            "ravdess-5x4 fold 1/5, relative-cnn, seed 1",
-            "ravdess-5x4-from-open fold 1/5, relative-cnn, seed 1",
-        ],
-        [
-            "ravdess-5x4-together fold 1/5, relative-cnn, seed 0",
-            "ravdess-5x4-together fold 1/5, relative-cnn, seed 1",
-        ],
-    ]
-    for each in plan:
-        assert all(member.split.test == each.split.test for member in each.members)
-    made: list[tuple[list[Path], Path, str]] = []
-
-    def writing(bundles: list[Path], out: Path, *, command: str, **_: Any) -> None:
-        made.append((bundles, out, command))
-        out.mkdir(parents=True)
-        (out / INFO).touch()
-
-    def training(_: Split, order: Order, __: bool) -> None:
-        order.out.mkdir(parents=True)
-        (order.out / INFO).touch()
-
-    class Loaded:
-        emotions, sampling_rate = plan[0].preset.emotions, 16_000
-
-        def __init__(self, folder: str) -> None:
-            self.folder = Path(folder).parent
-
-    monkeypatch.setattr(benchmark, "train_on", training)
-    monkeypatch.setattr(benchmark, "members_of", lambda names: [Loaded(name) for name in names])
-    monkeypatch.setattr(benchmark, "usable", lambda *_: [])
-    monkeypatch.setattr(benchmark, "write_ensemble", writing)
-    monkeypatch.setattr(benchmark.Recognizer, "load", lambda _: None)
-    monkeypatch.setattr(benchmark, "_judged", lambda *_: [])
-    both = plan[10]
-    run(both, Results(tmp_path / "results"))
-    # Those of each seed are made first, of models that are trained first, and then those of both.
-    assert [out.parent.name for _, out, _ in made] == [
-        each.folder.name for each in (*both.members, both)
-    ]
-    for (bundles, _, _), each in zip(made, (*both.members, both), strict=True):
-        folders = [bundle.folder for bundle in bundles]  # type: ignore[attr-defined]
-        assert folders == [member.folder.resolve() for member in each.members]
-    command = "ser benchmark --protocol ravdess-5x4-together --preset relative-cnn"
-    assert [said for *_, said in made] == [command, command, f"{command} --seeds 2 --together"]
-
-
-def test_answers_of_other_members_are_of_another_design(monkeypatch: pytest.MonkeyPatch) -> None:
-    both = planned("ravdess-5x4-together")[0]
-    assert both.design != both.members[0].design
-    alone = replace(protocol("ravdess-5x4-together"), members=("ravdess-5x4",))
-    monkeypatch.setitem(PROTOCOLS, alone.name, alone)
-    assert planned(alone.name)[0].design != both.design
 
 
 def test_a_bundle_to_begin_with_that_is_not_there_is_named(
