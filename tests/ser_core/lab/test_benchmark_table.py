@@ -36,6 +36,15 @@ def test_a_fold_of_more_seeds_counts_no_more() -> None:
     assert "| 5 | 1 to 2 | 240 |" in markdown(line.rows)
 
 
+def test_size_and_time_are_those_of_the_kind_of_file_that_most_folds_serve() -> None:
+    small = [replace(row, bytes=2_000_000 + row.fold, milliseconds=1.5) for row in FOLDS]
+    large = [replace(row, bytes=6_000_000 + row.fold, milliseconds=4.0 + row.fold) for row in FOLDS]
+    (row,) = table_of([*small[:2], *large[2:]])
+    assert (row["bytes"], row["milliseconds"]) == ("6000003", "7.0")
+    (row,) = table_of([*small[:3], *large[3:]])
+    assert (row["bytes"], row["milliseconds"]) == ("2000003", "1.5")
+
+
 def test_one_cell_has_no_deviation() -> None:
     (row,) = table_of([RANDOM])
     assert (row["uar"], row["uar_deviation"]) == ("0.9100", "")
