@@ -21,7 +21,13 @@ from ser_core.lab.describe import describe
 from ser_core.lab.evaluation import speaker_key
 from ser_core.lab.places import Places
 from ser_core.lab.presets import FUNCTIONALS, Preset
-from ser_core.lab.relative import STEPS_GOING_ON, Parent, fit_relative
+from ser_core.lab.relative import (
+    NARROW_SHARE,
+    NARROW_SHARE_BY_HEART,
+    STEPS_GOING_ON,
+    Parent,
+    fit_relative,
+)
 from ser_core.lab.training import Labelled
 from ser_core.profile import Norm
 
@@ -91,6 +97,8 @@ def fit_to_profiles(
         seed=seed,
         steps=steps if parent is None else min(steps, STEPS_GOING_ON),
         parent=parent,
+        # For heads that go on one half was not measured.
+        share=NARROW_SHARE_BY_HEART if not preset.teachers and parent is None else NARROW_SHARE,
     )
     without: list[set[str]] = [*halves, set()]
     bar = tqdm(without, desc="heads", unit="fit", disable=not progress)

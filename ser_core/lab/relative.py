@@ -41,6 +41,9 @@ HEADS = 3
 NARROW_SHARE = 0.35
 """Weight of the narrow heads for a voice of which nothing is known. One half gains no more on
 corpora never heard, and costs up to four points on bad lines, where functionals are soon wrong."""
+NARROW_SHARE_BY_HEART = 0.5
+"""Their weight then beside a network that learnt from labels and not from teachers: it knows its
+speakers by heart, and says less of others."""
 NARROW_SHARE_KNOWN = 0.55
 """Their weight for a voice that is known for sure: three points more on corpora never heard, and
 nothing less on known ones."""
@@ -163,10 +166,12 @@ def relative_network(
     wide: Sequence[keras.Model],
     narrow: Sequence[keras.Model],
     prior: Sequence[float],
+    share: float = NARROW_SHARE,
 ) -> keras.Model:
     """Functionals, profile and count -> logits: the weighted log-probabilities of all heads.
 
-    The `narrow` ones see as many of the functionals, from the first on, as they have inputs.
+    The `narrow` ones see as many of the functionals, from the first on, as they have inputs; for an
+    unknown voice they have this `share` of the weight.
     `prior` is what is taken off where the speaker is known, as `ByAcquaintance` takes it, and
     `PRIOR` of `PRIOR_KNOWN` parts of it elsewhere.
     """
@@ -181,8 +186,8 @@ def relative_network(
     ]
     log_probabilities = [layers.Activation("log_softmax")(answer) for answer in answers]
     unknown, known = (
-        WeightedAverage([(1 - share) / len(wide)] * len(wide) + [share / len(narrow)] * len(narrow))
-        for share in (NARROW_SHARE, NARROW_SHARE_KNOWN)
+        WeightedAverage([(1 - part) / len(wide)] * len(wide) + [part / len(narrow)] * len(narrow))
+        for part in (share, NARROW_SHARE_KNOWN)
     )
     acquaintance = ByAcquaintance(prior, SHARPNESS_KNOWN, PRIOR / PRIOR_KNOWN)
     logits = acquaintance([unknown(log_probabilities), known(log_probabilities), count])
@@ -315,10 +320,12 @@ def fit_relative(
     steps: int = 4000,
     batch: int = 128,
     parent: Parent | None = None,
+    share: float = NARROW_SHARE,
 ) -> keras.Model:
     """Fit the relative network; its narrow heads see the first `narrow` functionals.
 
-    With a `parent`, its heads go on, relative to its norm.
+    These have this `share` of the weight for an unknown voice. With a `parent`, its heads go on,
+    relative to its norm.
     """
     norm = data.norm() if parent is None else parent.norm
     relation = RelativeToProfile(norm.mean.tolist(), norm.spread.tolist())
@@ -331,7 +338,8 @@ def fit_relative(
     wide = [fitted("wide", n, data) for n in range(HEADS)]
     first = data.first(narrow)
     others = [fitted("narrow", n, first, MOVED) for n in range(HEADS)]
-    return relative_network(relation, wide, others, (PRIOR_KNOWN * data.prior(classes)).tolist())
+    prior = (PRIOR_KNOWN * data.prior(classes)).tolist()
+    return relative_network(relation, wide, others, prior, share)
 
 
 def fit_head(

@@ -20,7 +20,15 @@ from ser_core.lab.export import load_keras
 from ser_core.lab.heads import Headed, fit_to_profiles, halves_of
 from ser_core.lab.places import Places
 from ser_core.lab.presets import PRESETS, Schedule
-from ser_core.lab.relative import Described, fit_relative
+from ser_core.lab.relative import (
+    NARROW_SHARE,
+    NARROW_SHARE_BY_HEART,
+    NARROW_SHARE_KNOWN,
+    Described,
+    Parent,
+    WeightedAverage,
+    fit_relative,
+)
 from ser_core.lab.splits import Split, from_manifest
 from ser_core.lab.training import prepare
 from tests.ser_core.conftest import Trained
@@ -133,6 +141,32 @@ def test_who_validates_is_not_heard_where_nobody_new_would_be_left_to_judge(
     found = headed(trained, valid, known)
     assert found.judges == []
     assert [{*data.speakers} for data, _ in fits] == [TRAIN]
+
+
+def narrow_shares(model: Any) -> list[float]:
+    """What the narrow heads weigh for an unknown voice, and for a known one."""
+    weighing = [x for x in model.get_layer("relative").layers if isinstance(x, WeightedAverage)]
+    return [sum(layer.shares[len(layer.shares) // 2 :]) for layer in weighing]
+
+
+def test_narrow_heads_weigh_more_beside_a_network_that_had_no_teachers(
+    trained: Trained, fits: Fits
+) -> None:
+    split = from_manifest(read(trained.manifest).utterances)
+    train, valid = (prepare(part, QUICK) for part in (split.train, split.valid[:6]))
+    network = QUICK.build()
+
+    def shares(teachers: int, parent: Parent | None = None) -> list[float]:
+        preset = replace(QUICK, teachers=teachers)
+        how: dict[str, Any] = {"seed": 0, "progress": False, "parent": parent}
+        return narrow_shares(fit_to_profiles(preset, network, train, valid, **how).whole)
+
+    assert shares(teachers=0) == pytest.approx([NARROW_SHARE_BY_HEART, NARROW_SHARE_KNOWN])
+    assert shares(teachers=2) == pytest.approx([NARROW_SHARE, NARROW_SHARE_KNOWN])
+    described, model = fits[-1]
+    heads_of_it = [x for x in model.layers if x.name.startswith(("wide_", "narrow_"))]
+    parent = Parent(described.norm(), {each.name: each for each in heads_of_it})
+    assert shares(teachers=0, parent=parent) == pytest.approx([NARROW_SHARE, NARROW_SHARE_KNOWN])
 
 
 def test_a_bundle_says_whom_its_heads_heard_and_is_judged_by_others(
