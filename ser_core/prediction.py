@@ -73,6 +73,8 @@ class Heard:
     """Share of each window in which somebody speaks, `(windows,)`."""
     functionals: NDArray[np.float32] | None = None
     """`(windows, k)`, if the bundle knows profiles; NaN where nobody speaks."""
+    origin: bytes = b""
+    """Of the profiles that they make: the fingerprint of the bundle's norm."""
     parts: NDArray[np.int64] | None = None
     """Which of the marked parts each window belongs to, `(windows,)`; None if none were marked."""
     model_seconds: float = 0.0
@@ -128,7 +130,7 @@ class Heard:
         if not used.any():
             return None
         count = max(1.0, float(self.speech[used].sum()) * hop_share)
-        return Profile(self.mean(self.functionals, used).astype(np.float32), count)
+        return Profile(self.mean(self.functionals, used).astype(np.float32), count, self.origin)
 
     def profiles_before(
         self, hop_share: float, known: Profile | None = None

@@ -20,12 +20,14 @@ MOST = 50
 STEPS = 24.0
 """Steps of one standard deviation in a token; a value is kept within +-5 of them."""
 
+ANOTHER = "The profile is of another model; make a new one with this."
+
 _HEADER = struct.Struct("<4sBf")
 _VERSION = 1
 
 
 class ProfileError(ValueError):
-    """A profile token that is damaged, or of another model."""
+    """A profile that is of another model, or whose token is damaged."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,8 @@ class Profile:
     """`(functionals,)`."""
     count: float
     """How many recordings it stands for; windows without speech count little."""
+    origin: bytes = b""
+    """The fingerprint of its bundle's norm; empty: nobody said."""
 
     @classmethod
     def from_info(cls, info: Mapping[str, Any], norm: Norm) -> "Profile":
@@ -86,19 +90,40 @@ class Profile:
             raise ValueError(f"mean must be a list of {len(norm.mean)} finite numbers")
         if not 0 < count <= MOST:
             raise ValueError(f"count {count} is not above 0 and at most {MOST}")
-        return cls(mean, count)
+        return cls(mean, count, norm.fingerprint)
+
+    def check(self, norm: Norm) -> None:
+        """Numbers that another bundle computed say nothing of a voice here.
+
+        Raises:
+            ProfileError: it is of a bundle with another norm than this one.
+        """
+        if self.origin not in {b"", norm.fingerprint} or self.mean.shape != norm.mean.shape:
+            raise ProfileError(ANOTHER)
 
     def update(self, other: "Profile") -> "Profile":
-        """The profile of both together."""
+        """The profile of both together.
+
+        Raises:
+            ProfileError: they are of different bundles.
+        """
+        origins = {self.origin, other.origin} - {b""}
+        if len(origins) > 1 or self.mean.shape != other.mean.shape:
+            raise ProfileError("The profiles are of different models: they cannot become one.")
         count = self.count + other.count
         if not count:
             return self
         share = np.float32(other.count / count)
         mean = self.mean + share * (other.mean - self.mean)
-        return Profile(mean, min(count, float(MOST)))
+        return Profile(mean, min(count, float(MOST)), *origins)
 
     def to_token(self, norm: Norm) -> str:
-        """A short text that holds this profile, for a client to keep and to send again."""
+        """A short text that holds this profile, for a client to keep and to send again.
+
+        Raises:
+            ProfileError: it is of a bundle with another norm than this one.
+        """
+        self.check(norm)
         scaled = (self.mean - norm.mean) / norm.spread * STEPS
         values = np.clip(np.rint(scaled), -127, 127).astype(np.int8).tobytes()
         body = _HEADER.pack(norm.fingerprint, _VERSION, self.count) + values
@@ -120,10 +145,11 @@ class Profile:
         fingerprint, version, count = _HEADER.unpack_from(raw)
         values = np.frombuffer(raw[_HEADER.size : -4], np.int8)
         if (fingerprint, version, len(values)) != (norm.fingerprint, _VERSION, len(norm.mean)):
-            raise ProfileError("The profile token is of another model; make a new one with this.")
+            raise ProfileError(ANOTHER)
         if not 0 < count <= MOST:
             raise ProfileError("The profile token is damaged: its count is out of range.")
-        return cls((norm.mean + values / np.float32(STEPS) * norm.spread).astype(np.float32), count)
+        mean = (norm.mean + values / np.float32(STEPS) * norm.spread).astype(np.float32)
+        return cls(mean, count, fingerprint)
 
 
 def _checksum(body: bytes) -> bytes:

@@ -84,7 +84,8 @@ class Recognizer:
 
         Raises:
             AudioError: it cannot be read, or there is nothing in it to judge.
-            ProfileError: a profile is given or `adapt` asked for, and the bundle knows no profiles.
+            ProfileError: a profile is given or `adapt` asked for, and the bundle knows no profiles;
+                or the profile is another bundle's.
             SpanError: every one of the `spans` begins after the recording has ended.
             ValueError: `spans` are given, which serve each other already, and `adapt`; or `spans`
                 and `explained`, which is of a whole recording.
@@ -214,7 +215,9 @@ class Recognizer:
         if adapt and spans is not None:
             raise ValueError("adapt and spans do not go together: marked parts serve each other")
         if profile is not None or adapt:
-            self.check_profiles()
+            norm = self.check_profiles()
+            if profile is not None:
+                profile.check(norm)
         survey = tape.surveys[channel]
         if audio.is_silent(survey.lowest, survey.highest):
             raise audio.Silent("The audio is silent.")
@@ -280,6 +283,7 @@ class Recognizer:
             logits=logits,
             speech=plan.speech,
             functionals=functionals,
+            origin=b"" if self.norm is None else self.norm.fingerprint,
             parts=plan.parts,
             model_seconds=seconds,
             decode_seconds=tape.take_decode_seconds(),

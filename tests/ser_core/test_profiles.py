@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ser_core import AudioError, BundleError
-from ser_core.profile import Profile, ProfileError
+from ser_core.profile import Norm, Profile, ProfileError
 from ser_core.recognizer import Recognizer, Span
 from tests.api import fakes
 from tests.sounds import encode, silence, voice
@@ -191,6 +191,37 @@ def test_a_model_that_knows_no_profiles_refuses_them() -> None:
         with pytest.raises(ProfileError, match="default knows no profiles"):
             ask()
     assert fakes.recognizer().predict(LOUD, 16_000).profile is None
+
+
+@pytest.mark.parametrize(
+    "norm",
+    [{"mean": [0.2, 0.5], "spread": [0.1, 0.2]}, {"mean": [0.1] * 3, "spread": [0.1] * 3}],
+    ids=["of as many values", "of more values"],
+)
+def test_a_profile_of_another_model_is_refused_and_never_mixed(
+    norm: dict[str, list[float]],
+) -> None:
+    listener, other = fakes.listener(), Norm.from_info(norm)
+    theirs = Profile.from_token(Profile(other.mean, 3.0).to_token(other), other)
+    own = listener.profile((LOUD, 16_000))
+    assert listener.norm is not None
+    # A token brings it back as what it was; so does a second recording.
+    again = Profile.from_token(own.to_token(listener.norm), listener.norm).update(own)
+    assert listener.predict(LOUD, 16_000, profile=again).profile is not None
+    stereo = np.stack([LOUD, QUIET], axis=1)
+    for ask in (
+        lambda: listener.predict(LOUD, 16_000, profile=theirs),
+        lambda: listener.predict(LOUD, 16_000, profile=theirs, adapt=True),
+        lambda: listener.predict(LOUD, 16_000, profile=theirs, spans=[Span(0, 1, "A")]),
+        lambda: listener.predict_channels(stereo, 16_000, profile=theirs),
+        lambda: listener.hear(LOUD, 16_000, profile=theirs),
+        lambda: listener.profile((LOUD, 16_000)).to_token(other),
+    ):
+        with pytest.raises(ProfileError, match="of another model; make a new one with this"):
+            ask()
+    for one, two in ((own, theirs), (theirs, again)):
+        with pytest.raises(ProfileError, match="of different models"):
+            one.update(two)
 
 
 def test_a_profile_needs_a_recording_that_can_be_read() -> None:
