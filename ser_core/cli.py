@@ -1,6 +1,7 @@
 """The `ser` command."""
 
 import argparse
+import errno
 import importlib
 import io
 import json
@@ -33,21 +34,18 @@ LAB = {
 BATCH = {"batch": "judge many recordings into one table"}
 """Commands that need the [batch] extra, from `ser_core.batch.command`."""
 
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+"""Of a disk, a quota or a limit that is full; what wrote may not say which file it was."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     arguments = sys.argv[1:] if arguments is None else arguments
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
     logging.getLogger("ser_core").setLevel(logging.INFO)
-    parser, commands = _parser()
-    if arguments and arguments[0] in LAB:
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-        _complete(commands[arguments[0]], arguments[0], "ser_core.lab.commands", "train")
-    elif arguments and arguments[0] in BATCH:
-        _complete(commands[arguments[0]], arguments[0], "ser_core.batch.command", "batch")
-    options = parser.parse_args(arguments)
-    options.command = shlex.join(["ser", *arguments])
+    options = None
     try:
+        options = _options(arguments)
         status: int = options.run(options)
         sys.stdout.flush()
     except (BundleError, ProfileError) as e:
@@ -60,13 +58,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _write_nowhere()
         return 1
     except OSError as e:
-        # What `predict` cannot read it says itself; elsewhere it may be any file.
-        if e.filename is not None or options.run is not predict:
+        if options is None or (what := _failed(e, options)) is None:
             raise
-        _write_nowhere()
-        print(f"ser: the output cannot be written: {_reason(e)}", file=sys.stderr)
+        print(f"ser: {what}: {os.strerror(e.errno) if e.errno else _reason(e)}", file=sys.stderr)
         return 1
     return status
+
+
+def _options(arguments: Sequence[str]) -> argparse.Namespace:
+    """What was typed; what a command needs to understand it is imported here."""
+    parser, commands = _parser()
+    if arguments and arguments[0] in LAB:
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        _complete(commands[arguments[0]], arguments[0], "ser_core.lab.commands", "train")
+    elif arguments and arguments[0] in BATCH:
+        _complete(commands[arguments[0]], arguments[0], "ser_core.batch.command", "batch")
+    options = parser.parse_args(arguments)
+    options.command = shlex.join(["ser", *arguments])
+    return options
+
+
+def _failed(error: OSError, options: argparse.Namespace) -> str | None:
+    """What could not be read or written; None where it is no file of the user's."""
+    if error.filename is not None:
+        return str(error.filename)
+    if options.run is predict:  # what it cannot read it says itself
+        _write_nowhere()
+        return "the output cannot be written"
+    return "a file cannot be written" if error.errno in NO_ROOM else None
 
 
 def serve(options: argparse.Namespace) -> int:

@@ -117,7 +117,7 @@ def train_on(split: Split, order: Order, progress: bool = True) -> dict[str, Any
         raise training.TrainingError(f"{work} cannot be made: {e.strerror}") from e
     try:
         fitted = _fit(split, order, work, progress)
-    except training.TrainingError:
+    except Exception:
         # Folders that nothing was written to go with what was refused.
         with contextlib.suppress(OSError):
             work.rmdir()

@@ -267,7 +267,9 @@ def write(
         if not in_place:
             folder.rename(out)
     except OSError as e:
-        raise BundleError(f"{out} cannot be written: {e.strerror or e}") from e
+        # Of the files that could not be copied, each with its reason, the first.
+        why = e.args[0][0][2] if isinstance(e, shutil.Error) else e.strerror or e
+        raise BundleError(f"{out} cannot be written: {why}") from e
     finally:
         if not in_place:
             shutil.rmtree(folder, ignore_errors=True)

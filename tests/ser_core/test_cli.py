@@ -207,6 +207,18 @@ def test_ctrl_c_is_status_130(
     assert capsys.readouterr().err == "ser: interrupted\n"
 
 
+@pytest.mark.parametrize("command", ["train", "batch"])
+def test_ctrl_c_while_a_command_still_imports_what_it_needs_is_no_traceback(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(name: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli.importlib, "import_module", interrupted)
+    assert main([command, "--help"]) == 130
+    assert capsys.readouterr().err == "ser: interrupted\n"
+
+
 def test_a_reader_that_has_had_enough_ends_it_quietly(
     trained: Trained, recordings: dict[str, str]
 ) -> None:

@@ -345,6 +345,15 @@ def test_nothing_begins_with_an_ensemble(three: tuple[Recognizer, str]) -> None:
         begin_with_bundle(path, THREE, Split([], [], []))
 
 
+def test_a_training_that_is_refused_leaves_no_folder(
+    three: tuple[Recognizer, str], manifest: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["train", "--data", str(manifest), "--init", str(three[0].bundle.path)]
+    assert main([*command, "--out", "refused"]) == 1
+    assert "is an ensemble: begin with one of its members" in capsys.readouterr().err
+    assert not Path("refused").exists()
+
+
 def test_who_is_known_to_a_member_is_no_test(members: list[Bundle], manifest: Path) -> None:
     utterances = read(manifest).utterances
     assert {u.speaker for u in unheard(members, utterances)} == {"b4"}

@@ -2,6 +2,9 @@
 
 import json
 import logging
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ from tests.ser_core.conftest import Trained
 from tests.ser_core.lab.test_commands import rows_of
 from tests.sounds import encode, silence
 
+ROOT = Path(__file__).resolve().parents[3]
 KEYS = {"n", "accuracy", "uar", "recall", "confusion", "skipped"}
 
 
@@ -219,3 +223,25 @@ def test_evaluate_of_nothing_is_one_line_and_status_1(
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("ser: ")
     assert message in line
+
+
+@pytest.mark.parametrize(
+    ("command", "option", "error"),
+    [
+        ("evaluate", "--report", "ser: a file cannot be written: File too large"),
+        ("calibrate", "--out", "ser: made cannot be written: [Errno 27] File too large: "),
+    ],
+)
+def test_a_full_disk_is_one_line(
+    trained: Trained, working_folder: Path, command: str, option: str, error: str
+) -> None:
+    typed = [command, trained.bundle, "--data", trained.manifest, option, "made"]
+    python = [sys.executable, "-m", "ser_core.cli"]
+    done = subprocess.run(
+        ["/bin/sh", "-c", 'ulimit -f 4; exec "$@"', "sh", *python, *map(str, typed)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith(error)
+    assert "Traceback" not in done.stderr
+    assert [path.name for path in working_folder.rglob("*") if path.stat().st_size > 4096] == []
