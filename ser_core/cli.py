@@ -85,7 +85,14 @@ def _failed(error: OSError, options: argparse.Namespace) -> str | None:
     if options.run is predict:  # what it cannot read it says itself
         _write_nowhere()
         return "the output cannot be written"
-    return "a file cannot be written" if error.errno in NO_ROOM else None
+    if error.errno not in NO_ROOM:
+        return None
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _write_nowhere()
+        return "the output cannot be written"
+    return "a file cannot be written"
 
 
 def serve(options: argparse.Namespace) -> int:

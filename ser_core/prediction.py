@@ -122,14 +122,15 @@ class Heard:
         """The mean functionals of the windows, weighted by their speech, as a profile.
 
         A recording of one window counts 1, a longer one as many as it holds windows of speech;
-        `hop_share` is the part of a window that is new in the next one.
+        `hop_share` is the part of a window that is new in the next one. None counts more than
+        `MOST`.
         """
         if self.functionals is None:
             return None
         used = self.judged if among is None else self.judged & among
         if not used.any():
             return None
-        count = max(1.0, float(self.speech[used].sum()) * hop_share)
+        count = min(max(1.0, float(self.speech[used].sum()) * hop_share), float(MOST))
         return Profile(self.mean(self.functionals, used).astype(np.float32), count, self.origin)
 
     def profiles_before(

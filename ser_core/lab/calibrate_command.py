@@ -3,6 +3,7 @@
 import argparse
 import json
 import logging
+import re
 import shutil
 import sys
 from collections import Counter
@@ -267,12 +268,17 @@ def write(
         if not in_place:
             folder.rename(out)
     except OSError as e:
-        # Of the files that could not be copied, each with its reason, the first.
-        why = e.args[0][0][2] if isinstance(e, shutil.Error) else e.strerror or e
-        raise BundleError(f"{out} cannot be written: {why}") from e
+        raise BundleError(f"{out} cannot be written: {_reason(e)}") from e
     finally:
         if not in_place:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _reason(error: OSError) -> str:
+    if isinstance(error, shutil.Error):  # a list of what could not be copied, each with its reason
+        why = str(error.args[0][0][2])
+        return re.sub(r"^\[Errno \d+\] ([^:]*).*", r"\1", why)
+    return error.strerror or str(error)
 
 
 def _card(calibrated: Bundle, bundle: Bundle) -> str:

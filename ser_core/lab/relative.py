@@ -39,11 +39,12 @@ FURTHEST = 6.0
 HEADS = 3
 """How many heads of a kind are averaged, as what one is by chance moves an answer."""
 NARROW_SHARE = 0.35
-"""Weight of the narrow heads for a voice of which nothing is known. One half gains no more on
-corpora never heard, and costs up to four points on bad lines, where functionals are soon wrong."""
+"""Weight of the narrow heads for a voice of which nothing is known, beside a network that learnt
+what teachers say, and of heads that go on from a bundle's. One half gains no more on corpora never
+heard, and costs up to four points on bad lines, where functionals are soon wrong."""
 NARROW_SHARE_BY_HEART = 0.5
-"""Their weight then beside a network that learnt from labels and not from teachers: it knows its
-speakers by heart, and says less of others."""
+"""Their weight then beside a network that was fitted to labels last: it knows its speakers by
+heart, and says less of others."""
 NARROW_SHARE_KNOWN = 0.55
 """Their weight for a voice that is known for sure: three points more on corpora never heard, and
 nothing less on known ones."""

@@ -83,10 +83,14 @@ def page(title: str, lead: str, parts: Iterable[str]) -> str:
 
 
 def write(folder: Path, name: str, content: str) -> Path:
-    """Write a page into a folder, which is made if it is not there."""
+    """Write a page into a folder, which is made if need be; one before is replaced whole."""
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / name
-    path.write_text(content, encoding="utf-8")
+    path, partial = folder / name, folder / f"{name}.part"
+    try:
+        partial.write_text(content, encoding="utf-8")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
     return path
 
 

@@ -238,9 +238,10 @@ def typed(
     *arguments: str | bytes, stdout: int | BinaryIO = subprocess.PIPE, encoding: str = "utf-8"
 ) -> subprocess.CompletedProcess[bytes]:
     """`ser predict` in a process of its own."""
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     return subprocess.run(
         [sys.executable, "-m", "ser_core.cli", "predict", *arguments], cwd=ROOT,
-        env={**os.environ, "PYTHONIOENCODING": encoding},
+        env={**buffered, "PYTHONIOENCODING": encoding},
         stdout=stdout, stderr=subprocess.PIPE, check=False,
     )  # fmt: skip
 

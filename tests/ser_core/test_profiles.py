@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ser_core import AudioError, BundleError
-from ser_core.profile import Norm, Profile, ProfileError
+from ser_core.profile import MOST, Norm, Profile, ProfileError
 from ser_core.recognizer import Recognizer, Span
 from tests.api import fakes
 from tests.sounds import encode, silence, voice
@@ -77,6 +77,16 @@ def test_a_long_recording_counts_as_the_windows_of_speech_in_it() -> None:
     profile = fakes.listener().profile((sound, 16_000))
     assert 9 < profile.count < 11
     assert profile.mean[1] == pytest.approx(1.0)
+
+
+def test_the_token_of_a_recording_of_minutes_is_taken_again() -> None:
+    listener = fakes.listener()
+    norm, sound = listener.check_profiles(), voice(300.0)
+    for profile in (listener.profile((sound, 16_000)), listener.predict(sound, 16_000).profile):
+        assert profile is not None
+        assert profile.count == MOST
+        again = Profile.from_token(profile.to_token(norm), norm)
+        assert again.count == MOST
 
 
 def test_an_answer_s_own_profile_updates_the_one_before() -> None:
@@ -204,9 +214,9 @@ def test_a_profile_of_another_model_is_refused_and_never_mixed(
     listener, other = fakes.listener(), Norm.from_info(norm)
     theirs = Profile.from_token(Profile(other.mean, 3.0).to_token(other), other)
     own = listener.profile((LOUD, 16_000))
-    assert listener.norm is not None
+    norm_here = listener.check_profiles()
     # A token brings it back as what it was; so does a second recording.
-    again = Profile.from_token(own.to_token(listener.norm), listener.norm).update(own)
+    again = Profile.from_token(own.to_token(norm_here), norm_here).update(own)
     assert listener.predict(LOUD, 16_000, profile=again).profile is not None
     stereo = np.stack([LOUD, QUIET], axis=1)
     for ask in (
@@ -219,7 +229,15 @@ def test_a_profile_of_another_model_is_refused_and_never_mixed(
     ):
         with pytest.raises(ProfileError, match="of another model; make a new one with this"):
             ask()
-    for one, two in ((own, theirs), (theirs, again)):
+    # One that does not say where it is from is told by its length at least.
+    by_hand = Profile(np.zeros(3, np.float32), 1.0)
+    for ask in (
+        lambda: listener.predict(LOUD, 16_000, profile=by_hand),
+        lambda: by_hand.to_token(norm_here),
+    ):
+        with pytest.raises(ProfileError, match="of another model"):
+            ask()
+    for one, two in ((own, theirs), (theirs, again), (own, by_hand)):
         with pytest.raises(ProfileError, match="of different models"):
             one.update(two)
 
