@@ -11,7 +11,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from ser_core.bundle import CARD, Bundle, BundleError, write_info
+from ser_core.bundle import CARD, INFO, Bundle, BundleError, write_info
 from ser_core.lab import evaluation
 from ser_core.lab.arguments import DATA_HELP, path
 from ser_core.lab.calibrate import (
@@ -255,23 +255,25 @@ def write(
         mean = [float(f"{value:.9g}") for value in kept.home.mean]
         told = {"speakers": calibration["speakers"], "count": kept.home.count}
         info["home"] = {**told, "mean": mean}
-    folder = out if in_place else out.resolve().with_name(f".{out.resolve().name}.partial")
+    whole = out.resolve()
+    folder = whole / ".partial" if in_place else whole.with_name(f".{whole.name}.partial")
     try:
-        if not in_place:
-            shutil.rmtree(folder, ignore_errors=True)
-            shutil.copytree(bundle.path, folder, ignore=shutil.ignore_patterns("work"))
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(bundle.path, folder, ignore=shutil.ignore_patterns("work"))
         write_info(folder, info)
         if "metrics" in info and "corpora" in info:
-            text = _card(Bundle.load(folder.resolve()), bundle)
-            (folder / f"{CARD}.part").write_text(text, encoding="utf-8")
-            (folder / f"{CARD}.part").replace(folder / CARD)
-        if not in_place:
+            text = _card(Bundle.load(folder), bundle)
+            (folder / CARD).write_text(text, encoding="utf-8")
+        if in_place:
+            for name in (CARD, INFO):
+                if (folder / name).is_file():
+                    (folder / name).replace(whole / name)
+        else:
             folder.rename(out)
     except OSError as e:
         raise BundleError(f"{out} cannot be written: {_reason(e)}") from e
     finally:
-        if not in_place:
-            shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _reason(error: OSError) -> str:

@@ -365,3 +365,16 @@ def test_a_bundle_of_which_no_card_can_be_made_is_one_line_and_leaves_nothing(
     with pytest.raises(BundleError, match=r"no card can be made of its bundle.json: KeyError"):
         write(odd, Calibration(1.25, (0.0,) * 7, 0.5), Path("mine"), told("as it is"))
     assert not [path.name for path in Path().iterdir() if "mine" in path.name]
+
+
+def test_a_bundle_that_cannot_be_changed_in_place_stays_as_it_was(
+    manifest: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(Bundle.load().path, "mine")
+    info = Path("mine/bundle.json")
+    told = json.loads(info.read_text("utf-8"))
+    info.write_text(json.dumps({**told, "metrics": {"valid": {}}}), "utf-8")
+    before = files(Path("mine"))
+    assert main(["calibrate", "mine", "--data", str(manifest), "--in-place"]) == 1
+    assert "no card can be made of its bundle.json: KeyError" in capsys.readouterr().err
+    assert files(Path("mine")) == before
