@@ -3,7 +3,6 @@
 import argparse
 import json
 import logging
-import re
 import shutil
 import sys
 from collections import Counter
@@ -229,9 +228,45 @@ def write(
     Raises:
         BundleError: the folder cannot be written.
     """
+    whole = out.resolve()
+    in_place = whole == bundle.path.resolve()
+    name = bundle.name if in_place else whole.name
+    info = _told(bundle, kept, name, calibration, heard)
+    # What is around a bundle may not be the user's to write to: in place nothing else is touched.
+    folder = whole / ".partial" if in_place else whole.with_name(f".{whole.name}.partial")
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        for file in bundle.path.iterdir():
+            if file.is_file():  # not its mode: a bundle may be there to read alone
+                shutil.copyfile(file, folder / file.name)
+        write_info(folder, info)
+        if "metrics" in info and "corpora" in info:
+            text = _card(Bundle.load(folder), bundle)
+            (folder / CARD).write_text(text, encoding="utf-8")
+        if in_place:
+            for changed in (CARD, INFO):
+                if (folder / changed).is_file():
+                    (folder / changed).replace(whole / changed)
+        else:
+            folder.rename(out)
+    except OSError as e:
+        raise BundleError(f"{out} cannot be written: {e.strerror or e}") from e
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _told(
+    bundle: Bundle,
+    kept: Calibration,
+    name: str,
+    calibration: dict[str, Any],
+    heard: Collection[str],
+) -> dict[str, Any]:
+    """The `bundle.json` of the calibrated bundle."""
     info = {
         **bundle.info,
-        "name": out.resolve().name,
+        "name": name,
         "version": bundle.version.removesuffix(MARK) + MARK,
         "temperature": kept.temperature,
         "bias": list(kept.bias),
@@ -245,9 +280,6 @@ def write(
             "valid": sorted({*judged["valid"], *chose}),
             "test": sorted({*judged["test"]} - {*heard}),
         }
-    in_place = out.resolve() == bundle.path.resolve()
-    if in_place:
-        info["name"] = bundle.name
     if not any(kept.bias):
         del info["bias"]
     if kept.home is not None and calibration["choice"] in {*AT_HOME, UNLABELLED}:
@@ -255,32 +287,7 @@ def write(
         mean = [float(f"{value:.9g}") for value in kept.home.mean]
         told = {"speakers": calibration["speakers"], "count": kept.home.count}
         info["home"] = {**told, "mean": mean}
-    whole = out.resolve()
-    folder = whole / ".partial" if in_place else whole.with_name(f".{whole.name}.partial")
-    try:
-        shutil.rmtree(folder, ignore_errors=True)
-        shutil.copytree(bundle.path, folder, ignore=shutil.ignore_patterns("work"))
-        write_info(folder, info)
-        if "metrics" in info and "corpora" in info:
-            text = _card(Bundle.load(folder), bundle)
-            (folder / CARD).write_text(text, encoding="utf-8")
-        if in_place:
-            for name in (CARD, INFO):
-                if (folder / name).is_file():
-                    (folder / name).replace(whole / name)
-        else:
-            folder.rename(out)
-    except OSError as e:
-        raise BundleError(f"{out} cannot be written: {_reason(e)}") from e
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _reason(error: OSError) -> str:
-    if isinstance(error, shutil.Error):  # a list of what could not be copied, each with its reason
-        why = str(error.args[0][0][2])
-        return re.sub(r"^\[Errno \d+\] ([^:]*).*", r"\1", why)
-    return error.strerror or str(error)
+    return info
 
 
 def _card(calibrated: Bundle, bundle: Bundle) -> str:

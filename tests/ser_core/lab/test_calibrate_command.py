@@ -378,3 +378,11 @@ def test_a_bundle_that_cannot_be_changed_in_place_stays_as_it_was(
     assert main(["calibrate", "mine", "--data", str(manifest), "--in-place"]) == 1
     assert "no card can be made of its bundle.json: KeyError" in capsys.readouterr().err
     assert files(Path("mine")) == before
+
+
+def test_a_bundle_that_may_only_be_read_is_calibrated_elsewhere(manifest: Path) -> None:
+    shutil.copytree(Bundle.load().path, "mine")
+    for file in Path("mine").iterdir():
+        file.chmod(0o444)
+    assert main(["calibrate", "mine", "--data", str(manifest), "--out", "other"]) == 0
+    assert all(file.stat().st_mode & 0o200 for file in Path("other").iterdir())
